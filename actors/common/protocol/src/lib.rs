@@ -1,0 +1,11 @@
+//! What actors say to one another: one module an actor, with its messages, its errors and the view that readers take.
+//! An actor crate names this crate and never another actor crate.
+
+pub mod catalog;
+pub mod ingest;
+pub mod journal;
+pub mod queue;
+pub mod registry;
+pub mod search;
+pub mod session;
+pub mod vision;

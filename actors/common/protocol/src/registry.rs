@@ -1,0 +1,88 @@
+//! Wayne: who runs, how well, and with which configuration.
+
+use std::sync::Arc;
+
+use kit::Reply;
+use serde::Serialize;
+
+/// The runtime name.
+pub const NAME: &str = "wayne";
+
+/// What an actor is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorState {
+    /// Not up yet.
+    Starting,
+    /// Taking messages.
+    Running,
+    /// Down; the supervisor starts it again after its backoff.
+    Restarting,
+    /// Ended on purpose.
+    Stopped,
+}
+
+/// One actor at a glance.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ActorStatus {
+    /// `batman`.
+    pub name: &'static str,
+    /// What it does, in a few words.
+    pub job: &'static str,
+    /// What it is doing.
+    pub state: ActorState,
+    /// Since the process started.
+    pub restarts: u64,
+    /// Messages waiting.
+    pub mailbox_depth: usize,
+    /// Why it last went down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// Milliseconds since the Unix epoch.
+    pub since_ms: i64,
+}
+
+/// Where a setting's value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigSource {
+    /// Compiled in.
+    Default,
+    /// The configuration file.
+    File,
+    /// An environment variable.
+    Environment,
+    /// The command line.
+    CommandLine,
+}
+
+/// One setting as it is in force.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Setting {
+    /// `search.hits_max`.
+    pub key: String,
+    /// As TOML.
+    pub value: String,
+    /// Where it comes from.
+    pub source: ConfigSource,
+}
+
+/// What Wayne is asked.
+#[derive(Debug)]
+pub enum RegistryMsg {
+    /// Keep the configuration that the process started with, if it differs from the last one kept.
+    RecordConfig {
+        /// The settings in force.
+        settings: Vec<Setting>,
+        /// The number of this configuration in the history, from 1.
+        reply: Reply<Result<u64, String>>,
+    },
+}
+
+/// What readers see of the house.
+pub trait RegistryReader: Send + Sync {
+    /// Every actor, top to bottom.
+    fn actors(&self) -> Vec<ActorStatus>;
+    /// The settings in force, in key order.
+    fn settings(&self) -> Arc<[Setting]>;
+}

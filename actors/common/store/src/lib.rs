@@ -1,0 +1,12 @@
+//! Durable state: the `Store` trait (sled, and its memory twin), versioned checksummed records, and the journal.
+//! An acknowledged write has been flushed; acknowledgements are grouped, so durability costs one flush a group.
+
+pub mod ack;
+pub mod journal;
+pub mod record;
+pub mod store;
+
+pub use ack::Ack;
+pub use journal::{Journal, JournalConfig, JournalEntry, NewRecord};
+pub use record::{Record, RecordError};
+pub use store::{Durability, ExportSummary, Keyspace, Op, Page, Store, StoreError, StoreStats, VerifyReport};

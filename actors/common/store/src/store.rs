@@ -1,0 +1,155 @@
+//! What a storage engine must do. One conformance suite runs on every implementation.
+
+use std::io::Write;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::ack::Ack;
+
+/// The largest value, in bytes: above it sled writes files that it never flushes.
+pub const VALUE_BYTES_MAX: usize = 32 * 1024;
+/// The largest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// Who owns a range of keys. One sorted key space holds them all, so that a commit may span several; the discriminant is
+/// the first byte on disk and never changes its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Keyspace {
+    /// Format version, applied sequence numbers, consumer offsets.
+    Meta = 1,
+    /// Watchtower: products.
+    Catalog = 2,
+    /// Joker: feed runs.
+    FeedRuns = 3,
+    /// Joker: rejected rows.
+    Rejects = 4,
+    /// Gordon: jobs.
+    Jobs = 5,
+    /// Gordon: jobs by due time, by lease and by deduplication key.
+    JobIndex = 6,
+    /// Nightwing: which content a picture's location held when it was last fetched.
+    Pictures = 7,
+    /// Nightwing: which vectors a product has.
+    Embeddings = 8,
+    /// Wayne: the history of configurations.
+    Config = 9,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Sets a key.
+    Put {
+        /// Whose key.
+        space: Keyspace,
+        /// At most [`KEY_BYTES_MAX`] bytes.
+        key: Vec<u8>,
+        /// At most [`VALUE_BYTES_MAX`] bytes.
+        value: Vec<u8>,
+    },
+    /// Removes a key; one that is not there is no error.
+    Delete {
+        /// Whose key.
+        space: Keyspace,
+        /// The key.
+        key: Vec<u8>,
+    },
+}
+
+/// What an acknowledgement promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The write survives a power cut.
+    Flushed,
+    /// The write is visible to readers and becomes durable with the next flush: for state that the journal can rebuild.
+    Applied,
+}
+
+/// Why storage did not do what was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The engine or the disk failed. After the first such error the store is read-only until the process restarts.
+    #[error("storage failed: {0}")]
+    Io(Arc<str>),
+    /// An earlier error made the store read-only.
+    #[error("storage is read-only after an earlier failure: {0}")]
+    Poisoned(Arc<str>),
+    /// A key or value is larger than its bound.
+    #[error("a {what} of {bytes} bytes is over the limit of {bytes_max}")]
+    TooLarge {
+        /// `key` or `value`.
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// Stored bytes do not check out.
+    #[error("damaged: {0}")]
+    Damaged(Arc<str>),
+    /// The writer thread has ended.
+    #[error("storage has stopped")]
+    Stopped,
+}
+
+/// Keys and values in key order, and whether there are more behind them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Key (without its keyspace byte) and value.
+    pub entries: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether the range goes on behind the last entry.
+    pub has_more: bool,
+}
+
+/// What an export wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExportSummary {
+    /// Key-value pairs.
+    pub entries: u64,
+    /// Bytes, header and trailer included.
+    pub bytes: u64,
+}
+
+/// What a verification read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Key-value pairs read.
+    pub entries: u64,
+    /// Keys whose value does not check out, as hexadecimal; at most the first 100.
+    pub damaged: Vec<String>,
+}
+
+/// How big the store is and how it is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Bytes on disk; 0 for the memory twin.
+    pub disk_bytes: u64,
+    /// The sequence number of the last commit.
+    pub last_commit: u64,
+    /// Commits waiting for the writer.
+    pub queue_depth: usize,
+    /// Why the store is read-only, if it is.
+    pub poisoned: Option<String>,
+}
+
+/// A sorted, durable map of byte strings. Reads may run on any thread; writes go through one writer.
+pub trait Store: Send + Sync {
+    /// One value.
+    fn get(&self, space: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Up to `limit` entries of one keyspace in ascending key order. No snapshot: a later page sees later writes.
+    fn range(&self, space: Keyspace, bounds: (Bound<&[u8]>, Bound<&[u8]>), limit: usize) -> Result<Page, StoreError>;
+
+    /// Applies all operations or none. Resolves to the commit's sequence number, which grows by one a commit.
+    fn commit(&self, ops: Vec<Op>, durability: Durability) -> Ack<u64>;
+
+    /// Writes everything in an engine-independent, checksummed form.
+    fn export(&self, to: &mut dyn Write) -> Result<ExportSummary, StoreError>;
+
+    /// Reads everything and checks every value's envelope.
+    fn verify(&self) -> Result<VerifyReport, StoreError>;
+
+    /// Size and health.
+    fn stats(&self) -> StoreStats;
+}
