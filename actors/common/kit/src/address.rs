@@ -60,26 +60,38 @@ impl<T> Reply<T> {
 #[derive(Debug)]
 pub struct Mail<M> {
     context: Context,
-    message: M,
+    payload: Payload<M>,
     queued_at: Instant,
     slot: Slot,
 }
 
+#[derive(Debug)]
+enum Payload<M> {
+    Message(M),
+    Ping(Reply<()>),
+}
+
 impl<M> Mail<M> {
     pub(crate) fn new(context: Context, message: M, slot: Slot) -> Self {
-        Self { context, message, queued_at: Instant::now(), slot }
+        Self { context, payload: Payload::Message(message), queued_at: Instant::now(), slot }
     }
 
-    /// Takes the message out, frees its place in the mailbox and records how long it waited. `None` when its deadline
-    /// has passed: the caller has given up, so the work is dropped before it starts.
+    /// Takes the message out, frees its place in the mailbox and records how long it waited. `None` when its deadline has
+    /// passed (the caller has given up, so the work is dropped before it starts) and for a ping, which this answers.
     pub fn open(self) -> Option<(Context, M)> {
-        let Self { context, message, queued_at, slot } = self;
+        let Self { context, payload, queued_at, slot } = self;
         metrics::histogram!("gotham_actor_queue_wait_seconds", "actor" => slot.0.name).record(queued_at.elapsed().as_secs_f64());
         if context.is_expired() {
             metrics::counter!("gotham_actor_expired_total", "actor" => slot.0.name).increment(1);
             return None;
         }
-        Some((context, message))
+        match payload {
+            Payload::Message(message) => Some((context, message)),
+            Payload::Ping(reply) => {
+                reply.send(());
+                None
+            }
+        }
     }
 }
 
@@ -162,18 +174,41 @@ impl<M: Send + 'static> Address<M> {
         self.target.load().is_some()
     }
 
+    /// Kills the actor behind the address, as a fault would; its supervisor starts it again.
+    pub fn kill(&self) {
+        if let Some(actor) = self.target.load().as_ref() {
+            actor.kill();
+        }
+    }
+
+    /// Resolves when the actor has worked off what waited before this ping: it is alive and not stuck.
+    pub async fn ping(&self, context: &Context) -> Result<(), CallError> {
+        let (reply, answer) = Reply::channel();
+        self.send(context, Payload::Ping(reply))?;
+        self.answered(context, answer).await
+    }
+
     /// Sends without waiting for an answer.
     pub fn cast(&self, context: &Context, message: M) -> Result<(), CallError> {
+        self.send(context, Payload::Message(message))
+    }
+
+    fn send(&self, context: &Context, payload: Payload<M>) -> Result<(), CallError> {
         let target = self.target.load();
         let Some(actor) = target.as_ref() else { return Err(CallError::Unavailable { actor: self.gauge.name }) };
         let Some(slot) = self.gauge.take() else { return Err(CallError::Overloaded { actor: self.gauge.name }) };
-        actor.cast(Mail::new(context.clone(), message, slot)).map_err(|_| CallError::Unavailable { actor: self.gauge.name })
+        let mail = Mail { context: context.clone(), payload, queued_at: Instant::now(), slot };
+        actor.cast(mail).map_err(|_| CallError::Unavailable { actor: self.gauge.name })
     }
 
     /// Sends and waits for the answer until the context's deadline. `message` wraps the reply into the message.
     pub async fn call<T>(&self, context: &Context, message: impl FnOnce(Reply<T>) -> M) -> Result<T, CallError> {
         let (reply, answer) = Reply::channel();
         self.cast(context, message(reply))?;
+        self.answered(context, answer).await
+    }
+
+    async fn answered<T>(&self, context: &Context, answer: oneshot::Receiver<T>) -> Result<T, CallError> {
         match tokio::time::timeout_at(context.deadline, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(CallError::Unavailable { actor: self.gauge.name }),

@@ -28,7 +28,12 @@ impl Drop for TaskGuard {
 
 /// Sends `message` to the actor at once, after every change of `changes`, and at least every `interval_max`. Wakes that the
 /// actor has not opened yet are merged into one, so a busy actor's mailbox does not fill.
-pub fn wake<M: Send + 'static>(actor: ActorRef<Mail<M>>, mut changes: watch::Receiver<u64>, interval_max: Duration, message: fn() -> M) -> TaskGuard {
+pub fn wake<M: Send + 'static>(
+    actor: ActorRef<Mail<M>>,
+    mut changes: watch::Receiver<u64>,
+    interval_max: Duration,
+    message: fn() -> M,
+) -> TaskGuard {
     TaskGuard::new(tokio::spawn(async move {
         let gauge = Gauge::new("wake", 1);
         let mut is_open = true;

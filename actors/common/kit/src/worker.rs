@@ -58,7 +58,12 @@ pub struct Workers<I, O> {
 impl<I: Send + 'static, O: Send + 'static> Workers<I, O> {
     /// Starts `threads` threads; `make(i)` builds the worker of thread `i` on that thread, so that it may own state that is not `Send`.
     /// At most `queue_max` jobs wait.
-    pub fn spawn<W>(name: &'static str, threads: usize, queue_max: usize, make: impl Fn(usize) -> W + Send + Sync + 'static) -> std::io::Result<Self>
+    pub fn spawn<W>(
+        name: &'static str,
+        threads: usize,
+        queue_max: usize,
+        make: impl Fn(usize) -> W + Send + Sync + 'static,
+    ) -> std::io::Result<Self>
     where
         W: FnMut(&Context, I) -> O,
     {

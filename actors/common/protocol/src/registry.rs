@@ -2,45 +2,12 @@
 
 use std::sync::Arc;
 
+pub use kit::{ActorState, ActorStatus};
 use kit::Reply;
 use serde::Serialize;
 
 /// The runtime name.
 pub const NAME: &str = "wayne";
-
-/// What an actor is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ActorState {
-    /// Not up yet.
-    Starting,
-    /// Taking messages.
-    Running,
-    /// Down; the supervisor starts it again after its backoff.
-    Restarting,
-    /// Ended on purpose.
-    Stopped,
-}
-
-/// One actor at a glance.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ActorStatus {
-    /// `batman`.
-    pub name: &'static str,
-    /// What it does, in a few words.
-    pub job: &'static str,
-    /// What it is doing.
-    pub state: ActorState,
-    /// Since the process started.
-    pub restarts: u64,
-    /// Messages waiting.
-    pub mailbox_depth: usize,
-    /// Why it last went down.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_error: Option<String>,
-    /// Milliseconds since the Unix epoch.
-    pub since_ms: i64,
-}
 
 /// Where a setting's value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
