@@ -216,3 +216,58 @@ impl<M: Send + 'static> Address<M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::context::Priority;
+    use crate::scene::Scene;
+
+    fn context() -> Context {
+        Context::new(Priority::Serving, Duration::from_secs(1))
+    }
+
+    type Echo = (u32, Reply<u32>);
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_are_answered_and_an_empty_address_says_so() {
+        let mut scene = Scene::new();
+        let nobody: Address<Echo> = Address::new("nobody", 4);
+        assert_eq!(nobody.call(&context(), |reply| (1, reply)).await, Err(CallError::Unavailable { actor: "nobody" }));
+        let (echo, probe) = scene.probe::<Echo>("echo").await;
+        probe.answer_all(|(number, reply)| reply.send(number));
+        assert_eq!(echo.call(&context(), |reply| (7, reply)).await, Ok(7));
+        scene.end().await;
+        assert_eq!(echo.call(&context(), |reply| (7, reply)).await, Err(CallError::Unavailable { actor: "echo" }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_mailbox_refuses_and_an_unanswered_call_ends_at_its_deadline() {
+        let mut scene = Scene::new();
+        let (sender, mut mailbox) = tokio::sync::mpsc::unbounded_channel();
+        let address: Address<Echo> = Address::new("slow", 2);
+        scene.spawn_at(&address, crate::scene::Forwarder { sender }, ()).await;
+        assert_eq!(address.call(&context(), |reply| (1, reply)).await, Err(CallError::DeadlineExceeded { actor: "slow" }));
+        let (reply, answer) = Reply::channel();
+        address.cast(&context(), (2, reply)).expect("the second place");
+        assert_eq!(address.mailbox_depth(), 2);
+        assert_eq!(address.cast(&context(), (3, Reply::channel().0)), Err(CallError::Overloaded { actor: "slow" }));
+        let late = mailbox.recv().await.expect("forwarded").open();
+        assert!(late.is_none(), "work whose deadline has passed is dropped before it starts");
+        let (_, (number, reply)) = mailbox.recv().await.expect("forwarded").open().expect("in time");
+        reply.send(number);
+        assert_eq!((answer.await, address.mailbox_depth()), (Ok(2), 0));
+        scene.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ping_is_answered_by_opening_it_and_never_reaches_the_handler() {
+        let mut scene = Scene::new();
+        let (address, probe) = scene.probe::<Echo>("echo").await;
+        probe.answer_all(|_| panic!("a ping is no message"));
+        assert_eq!(address.ping(&context()).await, Ok(()));
+        scene.end().await;
+    }
+}

@@ -107,8 +107,9 @@ impl<M> Probe<M> {
     }
 }
 
-struct Forwarder<M> {
-    sender: mpsc::UnboundedSender<Mail<M>>,
+/// Passes its mail on unopened.
+pub(crate) struct Forwarder<M> {
+    pub(crate) sender: mpsc::UnboundedSender<Mail<M>>,
 }
 
 impl<M: Send + 'static> Actor for Forwarder<M> {
@@ -123,5 +124,17 @@ impl<M: Send + 'static> Actor for Forwarder<M> {
     async fn handle(&self, _: ActorRef<Mail<M>>, mail: Mail<M>, (): &mut ()) -> Result<(), ActorProcessingErr> {
         let _ = self.sender.send(mail);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    #[should_panic(expected = "1 actors running")]
+    async fn a_test_that_leaves_an_actor_running_fails() {
+        let mut scene = Scene::new();
+        let _left = scene.probe::<()>("left").await;
     }
 }

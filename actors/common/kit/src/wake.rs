@@ -65,3 +65,36 @@ pub fn send_to_self<M: Send + 'static>(actor: &ActorRef<Mail<M>>, name: &'static
 }
 
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::Scene;
+
+    #[tokio::test(start_paused = true)]
+    async fn wakes_come_at_once_on_change_and_by_interval_and_unopened_ones_are_merged() {
+        let mut scene = Scene::new();
+        let (sender, mut mailbox) = tokio::sync::mpsc::unbounded_channel();
+        let actor = scene.spawn(crate::scene::Forwarder { sender }, ()).await;
+        let (change, changes) = watch::channel(0);
+        let guard = wake(actor, changes, Duration::from_secs(5), || ());
+        let first: Mail<()> = mailbox.recv().await.expect("at once");
+        for value in 1..4 {
+            change.send_replace(value);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(mailbox.try_recv().is_err(), "merged with the one not opened yet");
+        assert!(first.open().is_some());
+        change.send_replace(9);
+        assert!(mailbox.recv().await.expect("after a change").open().is_some());
+        let before = tokio::time::Instant::now();
+        assert!(mailbox.recv().await.expect("by interval").open().is_some());
+        assert_eq!(before.elapsed().as_secs(), 5);
+        drop(change);
+        assert!(mailbox.recv().await.expect("by interval without a sender").open().is_some());
+        drop(guard);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(mailbox.try_recv().is_err(), "the task ends with its guard");
+        scene.end().await;
+    }
+}
