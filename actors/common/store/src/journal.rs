@@ -1,13 +1,40 @@
 //! The journal: an append-only, checksummed log in segment files; the spine that every derived state follows.
+//!
+//! One thread appends in groups: one flush a group, then its records become visible and are acknowledged. Readers see
+//! durable records only. An append stands whole or not at all. When a journal is opened, an interrupted write at the very end
+//! is cut off; anything else that does not check out is an error that names the file and the place.
 
+mod frame;
+mod scan;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use self::frame::RECORD_BYTES_MAX;
+use self::segment::{Budget, Segment};
+use self::writer::{Append, Writer};
 use crate::ack::Ack;
+use crate::files;
+use crate::poison::Poison;
+use crate::queue::{GroupQueue, QueueBounds};
 use crate::store::StoreError;
+
+/// The largest append, in bytes of all its bodies.
+pub const APPEND_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of appends that wait for the writer.
+const QUEUE_BYTES_MAX: usize = 2 * APPEND_BYTES_MAX;
+const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Bounds of the journal.
 #[derive(Clone, Debug)]
@@ -16,6 +43,14 @@ pub struct JournalConfig {
     pub segment_bytes_max: u64,
     /// Appends that wait for the writer.
     pub queue_max: usize,
+    /// Consumers that hold trimming back from the start, before they have told how far they have come.
+    pub consumers: Vec<&'static str>,
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self { segment_bytes_max: 64 * 1024 * 1024, queue_max: 1024, consumers: Vec::new() }
+    }
 }
 
 /// A record to append.
@@ -40,49 +75,199 @@ pub struct JournalEntry {
     pub body: Bytes,
 }
 
-/// The journal; clones share it.
+/// The journal; clones share it. The last one to go writes what waits and closes the files.
 #[derive(Clone)]
-pub struct Journal {}
+pub struct Journal(Arc<Handle>);
 
-// SKELETON: bodies to be written; the signatures are what the other crates are written against.
-#[allow(unused_variables, clippy::unimplemented, missing_docs)]
+struct Handle {
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// What readers and the writer share.
+struct Shared {
+    dir: PathBuf,
+    config: JournalConfig,
+    queue: GroupQueue<Append>,
+    poison: Poison,
+    end: watch::Sender<u64>,
+    /// In offset order, never empty; the last one is being written.
+    segments: RwLock<Vec<Arc<Segment>>>,
+    consumers: Mutex<BTreeMap<&'static str, u64>>,
+    _lock: File,
+}
+
 impl Journal {
     /// Opens (or creates) the journal in `dir`; a torn tail is cut off.
     pub fn open(dir: &Path, config: JournalConfig) -> Result<Self, StoreError> {
-        unimplemented!()
+        files::create_dir(dir)?;
+        let lock = files::lock(&dir.join("LOCK"))?;
+        let (segments, file) = open_segments(dir)?;
+        let last = segments[segments.len() - 1].clone();
+        let start = segments[0].first;
+        let bounds = QueueBounds { items_max: config.queue_max, bytes_max: QUEUE_BYTES_MAX, group_bytes_max: GROUP_BYTES_MAX };
+        let shared = Arc::new(Shared {
+            dir: dir.to_path_buf(),
+            queue: GroupQueue::new(bounds),
+            poison: Poison::new("journal"),
+            end: watch::Sender::new(last.extent().end),
+            segments: RwLock::new(segments),
+            consumers: Mutex::new(config.consumers.iter().map(|name| (*name, start)).collect()),
+            config,
+            _lock: lock,
+        });
+        let writer = Writer::new(shared.clone(), last, file);
+        let thread = std::thread::Builder::new().name("journal".into()).spawn(|| writer.run());
+        let thread = thread.map_err(|error| StoreError::io("the journal's thread", error))?;
+        Ok(Self(Arc::new(Handle { shared, writer: Some(thread) })))
     }
+
     /// Appends all records or none. Resolves to their offsets when they are durable.
     pub fn append(&self, records: Vec<NewRecord>) -> Ack<Range<u64>> {
-        unimplemented!()
+        let shared = &self.0.shared;
+        let bytes = match shared.poison.check().and_then(|()| bytes_of(&records)) {
+            Ok(bytes) => bytes,
+            Err(error) => return Ack::ready(Err(error)),
+        };
+        let (done, ack) = Ack::channel();
+        if let Err((append, error)) = shared.queue.push(Append { records, done }, bytes) {
+            let _ = append.done.send(Err(error));
+        }
+        ack
     }
+
     /// Durable records from offset `from` on: at most `records_max` and about `bytes_max` bytes, at least one if there is one.
-    /// Offsets before [`Journal::start`] are an error.
+    /// Offsets before [`Journal::start`] are an error, and so are offsets behind [`Journal::end`]: whoever has seen such a
+    /// record follows another journal.
     pub fn read(&self, from: u64, records_max: usize, bytes_max: usize) -> Result<Vec<JournalEntry>, StoreError> {
-        unimplemented!()
+        let end = self.end();
+        if from > end {
+            return Err(StoreError::Damaged(format!("the journal ends at offset {end}, but offset {from} is asked for").into()));
+        }
+        let mut entries = Vec::new();
+        let mut budget = Budget { records: records_max, bytes: bytes_max };
+        let mut next = from;
+        while next < end && budget.records > 0 {
+            match self.0.shared.segment_of(next)?.read(next, &mut budget, &mut entries) {
+                // It was trimmed after it had been found.
+                Err(_) if next < self.start() => return Err(StoreError::Trimmed { offset: next, start: self.start() }),
+                read => read?,
+            }
+            next = entries.last().map_or(next, |entry: &JournalEntry| entry.offset + 1);
+        }
+        Ok(entries)
     }
+
+    /// Reads all durable records and checks them; gives their number.
+    pub fn verify(&self) -> Result<u64, StoreError> {
+        let segments = self.0.shared.segments().clone();
+        segments.iter().map(|segment| segment.verify()).sum()
+    }
+
     /// The first offset still kept.
     pub fn start(&self) -> u64 {
-        unimplemented!()
+        self.0.shared.segments()[0].first
     }
+
     /// The offset behind the last durable record.
     pub fn end(&self) -> u64 {
-        unimplemented!()
+        *self.0.shared.end.borrow()
     }
+
     /// Follows [`Journal::end`].
     pub fn watch(&self) -> watch::Receiver<u64> {
-        unimplemented!()
+        self.0.shared.end.subscribe()
     }
+
     /// A consumer tells how far it has come (durably, by itself): nothing behind the slowest consumer is trimmed.
     pub fn consumer_at(&self, name: &'static str, offset: u64) {
-        unimplemented!()
+        self.0.shared.consumers.lock().unwrap_or_else(PoisonError::into_inner).insert(name, offset);
     }
+
     /// Consumers and their offsets.
     pub fn consumers(&self) -> Vec<(&'static str, u64)> {
-        unimplemented!()
+        let consumers = self.0.shared.consumers.lock().unwrap_or_else(PoisonError::into_inner);
+        consumers.iter().map(|(name, offset)| (*name, *offset)).collect()
     }
+
     /// Bytes on disk.
     pub fn bytes(&self) -> u64 {
-        unimplemented!()
+        self.0.shared.segments().iter().map(|segment| segment.extent().bytes).sum()
     }
-    // fn trim(&self, proof: &VerifiedExport) -> Result<u64, StoreError>
+
+    /// Appends that wait for the writer.
+    pub fn queue_depth(&self) -> usize {
+        self.0.shared.queue.len()
+    }
+
+    /// Why nothing can be appended any more, if so.
+    pub fn poisoned(&self) -> Option<String> {
+        self.0.shared.poison.reason().map(ToString::to_string)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        if self.writer.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the journal's writer panicked");
+        }
+    }
+}
+
+impl Shared {
+    fn segments(&self) -> RwLockReadGuard<'_, Vec<Arc<Segment>>> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn segments_mut(&self) -> RwLockWriteGuard<'_, Vec<Arc<Segment>>> {
+        self.segments.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The segment that holds `offset`.
+    fn segment_of(&self, offset: u64) -> Result<Arc<Segment>, StoreError> {
+        let segments = self.segments();
+        let behind = segments.partition_point(|segment| segment.first <= offset);
+        let index = behind.checked_sub(1).ok_or(StoreError::Trimmed { offset, start: segments[0].first })?;
+        Ok(segments[index].clone())
+    }
+}
+
+/// Checks the bounds of an append and gives its size.
+fn bytes_of(records: &[NewRecord]) -> Result<usize, StoreError> {
+    let mut bytes = 0;
+    for record in records {
+        StoreError::bounded("record", record.body.len(), RECORD_BYTES_MAX)?;
+        bytes += record.body.len();
+    }
+    StoreError::bounded("append", bytes, APPEND_BYTES_MAX)?;
+    Ok(bytes)
+}
+
+/// Opens all segments of a folder, or creates the first, and the file of the last for writing.
+fn open_segments(dir: &Path) -> Result<(Vec<Arc<Segment>>, File), StoreError> {
+    let failed = |error| StoreError::io(dir.display(), error);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with(files::TEMPORARY) {
+            fs::remove_file(entry.path()).map_err(failed)?;
+        } else if let Some(first) = Segment::offset_of(&name) {
+            found.push((first, entry.path()));
+        }
+    }
+    found.sort_unstable();
+    let Some((first, path)) = found.pop() else {
+        let (segment, file) = Segment::create(dir, 0)?;
+        return Ok((vec![Arc::new(segment)], file));
+    };
+    let (last, file) = Segment::open_last(path, first)?;
+    let ends: Vec<u64> = found.iter().skip(1).map(|(first, _)| *first).chain([first]).collect();
+    let mut segments = Vec::with_capacity(found.len() + 1);
+    for ((first, path), end) in found.into_iter().zip(ends) {
+        segments.push(Arc::new(Segment::open_closed(path, first, end)?));
+    }
+    segments.push(Arc::new(last));
+    Ok((segments, file))
 }

@@ -2,11 +2,17 @@
 //! An acknowledged write has been flushed; acknowledgements are grouped, so durability costs one flush a group.
 
 pub mod ack;
+mod files;
 pub mod journal;
+mod key;
+pub mod memory;
+mod poison;
+mod queue;
 pub mod record;
 pub mod store;
 
 pub use ack::Ack;
 pub use journal::{Journal, JournalConfig, JournalEntry, NewRecord};
+pub use memory::MemoryStore;
 pub use record::{Record, RecordError};
 pub use store::{Durability, ExportSummary, Keyspace, Op, Page, Store, StoreError, StoreStats, VerifyReport};

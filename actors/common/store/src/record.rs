@@ -1,7 +1,7 @@
 //! The envelope around every stored value: magic, kind, schema, length and a checksum over key and body. A reader meets every
 //! schema ever written; bytes that do not check out are an error, never a panic and never an allocation of their own size.
 
-use bincode::config::{Configuration, Fixint, LittleEndian, Limit};
+use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use bincode::{Decode, Encode};
 
 /// The largest body, in bytes: a decoder allocates no more than this whatever the bytes claim.

@@ -78,7 +78,7 @@ pub enum StoreError {
     /// A key or value is larger than its bound.
     #[error("a {what} of {bytes} bytes is over the limit of {bytes_max}")]
     TooLarge {
-        /// `key` or `value`.
+        /// `key`, `value`, `commit`, `record` or `append`.
         what: &'static str,
         /// Its size.
         bytes: usize,
@@ -88,9 +88,57 @@ pub enum StoreError {
     /// Stored bytes do not check out.
     #[error("damaged: {0}")]
     Damaged(Arc<str>),
+    /// Too many writes wait for the writer.
+    #[error("storage is overloaded: {waiting} writes wait")]
+    Overloaded {
+        /// Writes that wait.
+        waiting: usize,
+    },
+    /// The journal no longer keeps that record.
+    #[error("journal offset {offset} has been trimmed; the journal starts at {start}")]
+    Trimmed {
+        /// Asked for.
+        offset: u64,
+        /// The first offset still kept.
+        start: u64,
+    },
+    /// Another process, or another handle in this one, has it open.
+    #[error("{0} is in use by another process")]
+    Locked(Arc<str>),
     /// The writer thread has ended.
     #[error("storage has stopped")]
     Stopped,
+}
+
+impl StoreError {
+    /// An I/O error with what was being done.
+    pub(crate) fn io(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Self {
+        Self::Io(format!("{what}: {error}").into())
+    }
+
+    /// Refuses what is larger than its bound.
+    pub(crate) fn bounded(what: &'static str, bytes: usize, bytes_max: usize) -> Result<(), Self> {
+        if bytes > bytes_max { Err(Self::TooLarge { what, bytes, bytes_max }) } else { Ok(()) }
+    }
+}
+
+/// The largest commit, in bytes of all its keys and values.
+pub const COMMIT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Checks the bounds of a commit and gives its size.
+pub(crate) fn bytes_of(ops: &[Op]) -> Result<usize, StoreError> {
+    let mut bytes = 0;
+    for op in ops {
+        let (key, value) = match op {
+            Op::Put { key, value, .. } => (key.len(), value.len()),
+            Op::Delete { key, .. } => (key.len(), 0),
+        };
+        StoreError::bounded("key", key, KEY_BYTES_MAX)?;
+        StoreError::bounded("value", value, VALUE_BYTES_MAX)?;
+        bytes += key + value;
+    }
+    StoreError::bounded("commit", bytes, COMMIT_BYTES_MAX)?;
+    Ok(bytes)
 }
 
 /// Keys and values in key order, and whether there are more behind them.

@@ -1,0 +1,114 @@
+//! The one thread that appends: takes what waits as a group, writes it, flushes once, and acknowledges all of it.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::oneshot;
+
+use super::frame::FrameHeader;
+use super::segment::Segment;
+use super::{NewRecord, Shared};
+use crate::store::StoreError;
+
+/// A write buffer that a large group has grown beyond this is given back.
+const BUFFER_KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Records that wait for the writer and whom to tell.
+pub(super) struct Append {
+    pub(super) records: Vec<NewRecord>,
+    pub(super) done: oneshot::Sender<Result<Range<u64>, StoreError>>,
+}
+
+/// Owns the file of the last segment.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    segment: Arc<Segment>,
+    file: File,
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, segment: Arc<Segment>, file: File) -> Self {
+        Self { shared, segment, file, buffer: Vec::new() }
+    }
+
+    /// Serves until the queue is closed and empty.
+    pub(super) fn run(mut self) {
+        while let Some(group) = self.shared.queue.next_group() {
+            let written = self
+                .shared
+                .poison
+                .check()
+                .and_then(|()| self.write(&group).inspect_err(|error| self.shared.poison.set(&error.to_string())));
+            match written {
+                Ok(ranges) => {
+                    for (append, range) in group.into_iter().zip(ranges) {
+                        let _ = append.done.send(Ok(range));
+                    }
+                }
+                Err(error) => {
+                    for append in group {
+                        let _ = append.done.send(Err(error.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes a group durable, then visible.
+    fn write(&mut self, group: &[Append]) -> Result<Vec<Range<u64>>, StoreError> {
+        self.rotate()?;
+        let started = Instant::now();
+        let written_at_ms = now_ms();
+        let mut extent = self.segment.extent().clone();
+        let durable_position = extent.bytes;
+        let mut ranges = Vec::with_capacity(group.len());
+        self.buffer.clear();
+        for append in group {
+            let first = extent.end;
+            for (index, record) in append.records.iter().enumerate() {
+                let more = index + 1 < append.records.len();
+                let header = FrameHeader { offset: extent.end, kind: record.kind, written_at_ms, more, durable_position };
+                extent.record(header.offset, durable_position + self.buffer.len() as u64);
+                header.write(&record.body, &mut self.buffer);
+            }
+            ranges.push(first..extent.end);
+        }
+        extent.bytes += self.buffer.len() as u64;
+        let failed = |error| StoreError::io(self.segment.path.display(), error);
+        self.file.write_all_at(&self.buffer, durable_position).map_err(failed)?;
+        self.file.sync_data().map_err(failed)?;
+        let end = extent.end;
+        *self.segment.extent() = extent;
+        self.shared.end.send_replace(end);
+        metrics::histogram!("gotham_journal_flush_seconds").record(started.elapsed());
+        metrics::counter!("gotham_journal_bytes_total").increment(self.buffer.len() as u64);
+        if self.buffer.capacity() > BUFFER_KEPT_BYTES_MAX {
+            self.buffer = Vec::new();
+        }
+        Ok(ranges)
+    }
+
+    /// Closes a full segment. The whole of it has been flushed, group by group.
+    fn rotate(&mut self) -> Result<(), StoreError> {
+        let (end, bytes) = {
+            let extent = self.segment.extent();
+            (extent.end, extent.bytes)
+        };
+        if bytes > self.shared.config.segment_bytes_max && end > self.segment.first {
+            let (segment, file) = Segment::create(&self.shared.dir, end)?;
+            self.segment = Arc::new(segment);
+            self.file = file;
+            self.shared.segments_mut().push(self.segment.clone());
+        }
+        Ok(())
+    }
+}
+
+/// The only clock of the journal.
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
