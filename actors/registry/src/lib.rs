@@ -1,1 +1,18 @@
+//! Wayne keeps the registry: who runs and how well, and with which configuration the house was started.
+//!
+//! Alone owns: the history of configurations. Invariants: a configuration is validated as a whole before anything opens,
+//! and every setting says where its value comes from. May forget: everything but the history; states of actors live on
+//! the supervisors' board. Never holds business data.
 
+mod actor;
+pub mod logic;
+mod records;
+mod view;
+
+pub use actor::{Args, Wayne};
+pub use logic::layers::{Layers, Loaded, Problem};
+pub use protocol::registry::NAME;
+pub use view::View;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! What Wayne decides.
+
+pub mod layers;

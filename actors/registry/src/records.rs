@@ -1,0 +1,20 @@
+//! What Wayne keeps on disk.
+
+use bincode::{Decode, Encode};
+use store::Record;
+
+/// A configuration that the house ran with.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ConfigVersion {
+    /// Counts configurations from 1.
+    pub(crate) number: u64,
+    /// When it was first seen, in milliseconds since the Unix epoch.
+    pub(crate) since_ms: i64,
+    /// Key and value (as TOML) of every setting, in key order.
+    pub(crate) settings: Vec<(String, String)>,
+}
+
+impl Record for ConfigVersion {
+    const KIND: u16 = 0x0901;
+    const SCHEMA: u16 = 1;
+}
