@@ -120,7 +120,8 @@ pub struct ProductRevision {
 
 /// What readers see: an immutable snapshot taken at one moment, read on the caller's own thread.
 pub trait CatalogSnapshot: Send + Sync {
-    /// Grows with every change.
+    /// The journal offset that the snapshot stands for: every change before it is in here, no change behind it is. Whoever follows
+    /// the journal from this offset misses nothing.
     fn version(&self) -> u64;
     /// Products in the catalog.
     fn len(&self) -> usize;

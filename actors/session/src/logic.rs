@@ -1,0 +1,3 @@
+//! What decides: a product's price and stock at a glance.
+
+pub(crate) mod offer;
