@@ -1,0 +1,1 @@
+//! The actor with its neighbours faked.
