@@ -19,6 +19,10 @@ pub const NAME: &str = "gordon";
 pub const ROUTE_PRODUCTS_MAX: usize = 256;
 /// The most jobs in one lease.
 pub const LEASE_JOBS_MAX: usize = 256;
+/// The most jobs put in by one message.
+pub const ENQUEUE_JOBS_MAX: usize = 1024;
+/// The most jobs settled by one message.
+pub const SETTLE_JOBS_MAX: usize = 1024;
 
 /// The queues. Each has its own bound, retry policy and dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Encode, Decode)]
@@ -147,6 +151,12 @@ pub enum QueueError {
     /// Storage failed.
     #[error("storage: {0}")]
     Storage(String),
+}
+
+impl From<store::StoreError> for QueueError {
+    fn from(error: store::StoreError) -> Self {
+        Self::Storage(error.to_string())
+    }
 }
 
 /// What routing one product came to; an error names the reason (an over-large product) and refuses that product alone.
