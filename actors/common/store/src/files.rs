@@ -11,6 +11,11 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// Flushes a file's bytes and its length. The feature `no_fsync` leaves it out, to show that the power-cut test would notice.
+pub(crate) fn sync_data(file: &File) -> io::Result<()> {
+    if cfg!(feature = "no_fsync") { Ok(()) } else { file.sync_data() }
+}
+
 /// Creates a folder, and its parents, so that it stays.
 pub(crate) fn create_dir(dir: &Path) -> Result<(), StoreError> {
     fs::create_dir_all(dir).map_err(|error| StoreError::io(dir.display(), error))?;

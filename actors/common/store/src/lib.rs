@@ -2,17 +2,22 @@
 //! An acknowledged write has been flushed; acknowledgements are grouped, so durability costs one flush a group.
 
 pub mod ack;
+pub mod consumer;
 mod files;
+mod fsync;
 pub mod journal;
 mod key;
 pub mod memory;
 mod poison;
 mod queue;
 pub mod record;
+mod records;
+pub mod sled_store;
 pub mod store;
 
 pub use ack::Ack;
 pub use journal::{Journal, JournalConfig, JournalEntry, NewRecord};
 pub use memory::MemoryStore;
 pub use record::{Record, RecordError};
+pub use sled_store::{SledConfig, SledStore};
 pub use store::{Durability, ExportSummary, Keyspace, Op, Page, Store, StoreError, StoreStats, VerifyReport};

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::store::StoreError;
 
@@ -21,6 +22,17 @@ pub(crate) struct GroupQueue<T> {
     bounds: QueueBounds,
     line: Mutex<Line<T>>,
     arrived: Condvar,
+}
+
+/// What [`GroupQueue::next_group`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken<T> {
+    /// At least one item.
+    Group(Vec<T>),
+    /// Nothing came while there was patience.
+    Nothing,
+    /// Nothing will come any more.
+    Closed,
 }
 
 struct Line<T> {
@@ -51,10 +63,10 @@ impl<T> GroupQueue<T> {
         Ok(())
     }
 
-    /// Blocks until something waits; `None` once the line is closed and empty.
-    pub(crate) fn next_group(&self) -> Option<Vec<T>> {
-        let mut line =
-            self.arrived.wait_while(self.lock(), |line| line.items.is_empty() && !line.closed).unwrap_or_else(PoisonError::into_inner);
+    /// Blocks until something waits, or the patience ends, or the line is closed and empty.
+    pub(crate) fn next_group(&self, patience: Duration) -> Taken<T> {
+        let is_quiet = |line: &mut Line<T>| line.items.is_empty() && !line.closed;
+        let (mut line, _) = self.arrived.wait_timeout_while(self.lock(), patience, is_quiet).unwrap_or_else(PoisonError::into_inner);
         let mut group = Vec::new();
         let mut group_bytes = 0;
         while let Some((item, bytes)) =
@@ -64,7 +76,11 @@ impl<T> GroupQueue<T> {
             group_bytes += bytes;
             group.push(item);
         }
-        (!group.is_empty()).then_some(group)
+        match group.is_empty() {
+            false => Taken::Group(group),
+            true if line.closed => Taken::Closed,
+            true => Taken::Nothing,
+        }
     }
 
     /// Refuses new items; those that wait are still served.
@@ -95,10 +111,11 @@ mod tests {
         for (item, bytes) in [("a", 3), ("b", 3), ("c", 4)] {
             assert!(queue.push(item, bytes).is_ok());
         }
-        assert_eq!(queue.next_group(), Some(vec!["a", "b"]));
-        assert_eq!(queue.next_group(), Some(vec!["c"]));
+        assert_eq!(queue.next_group(Duration::ZERO), Taken::Group(vec!["a", "b"]));
+        assert_eq!(queue.next_group(Duration::ZERO), Taken::Group(vec!["c"]));
+        assert_eq!(queue.next_group(Duration::ZERO), Taken::Nothing);
         queue.close();
-        assert_eq!(queue.next_group(), None);
+        assert_eq!(queue.next_group(Duration::ZERO), Taken::Closed);
     }
 
     #[test]
@@ -117,7 +134,7 @@ mod tests {
     fn an_oversized_item_enters_an_empty_line_and_goes_alone() {
         let queue = GroupQueue::new(BOUNDS);
         assert!(queue.push("big", 100).is_ok());
-        assert_eq!(queue.next_group(), Some(vec!["big"]));
+        assert_eq!(queue.next_group(Duration::ZERO), Taken::Group(vec!["big"]));
     }
 
     #[test]
@@ -126,7 +143,7 @@ mod tests {
         assert!(queue.push(1, 1).is_ok());
         queue.close();
         assert!(matches!(queue.push(2, 1), Err((2, StoreError::Stopped))));
-        assert_eq!(queue.next_group(), Some(vec![1]));
-        assert_eq!(queue.next_group(), None);
+        assert_eq!(queue.next_group(Duration::ZERO), Taken::Group(vec![1]));
+        assert_eq!(queue.next_group(Duration::ZERO), Taken::Closed);
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::ack::Ack;
+use crate::record::{BODY_BYTES_MAX, RecordError};
 
 /// The largest value, in bytes: above it sled writes files that it never flushes.
 pub const VALUE_BYTES_MAX: usize = 32 * 1024;
@@ -108,6 +109,15 @@ pub enum StoreError {
     /// The writer thread has ended.
     #[error("storage has stopped")]
     Stopped,
+}
+
+impl From<RecordError> for StoreError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::TooLarge(bytes) => Self::TooLarge { what: "record", bytes, bytes_max: BODY_BYTES_MAX },
+            error => Self::Damaged(error.to_string().into()),
+        }
+    }
 }
 
 impl StoreError {

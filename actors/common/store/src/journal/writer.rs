@@ -4,13 +4,15 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
 use super::frame::FrameHeader;
 use super::segment::Segment;
 use super::{NewRecord, Shared};
+use crate::files;
+use crate::queue::Taken;
 use crate::store::StoreError;
 
 /// A write buffer that a large group has grown beyond this is given back.
@@ -37,22 +39,30 @@ impl Writer {
 
     /// Serves until the queue is closed and empty.
     pub(super) fn run(mut self) {
-        while let Some(group) = self.shared.queue.next_group() {
-            let written = self
-                .shared
-                .poison
-                .check()
-                .and_then(|()| self.write(&group).inspect_err(|error| self.shared.poison.set(&error.to_string())));
-            match written {
-                Ok(ranges) => {
-                    for (append, range) in group.into_iter().zip(ranges) {
-                        let _ = append.done.send(Ok(range));
-                    }
+        loop {
+            match self.shared.queue.next_group(Duration::MAX) {
+                Taken::Group(group) => self.serve(group),
+                Taken::Nothing => {}
+                Taken::Closed => break,
+            }
+        }
+    }
+
+    fn serve(&mut self, group: Vec<Append>) {
+        let written = self.shared.poison.check().and_then(|()| {
+            self.write(&group).inspect_err(|error| {
+                self.shared.poison.set(&error.to_string());
+            })
+        });
+        match written {
+            Ok(ranges) => {
+                for (append, range) in group.into_iter().zip(ranges) {
+                    let _ = append.done.send(Ok(range));
                 }
-                Err(error) => {
-                    for append in group {
-                        let _ = append.done.send(Err(error.clone()));
-                    }
+            }
+            Err(error) => {
+                for append in group {
+                    let _ = append.done.send(Err(error.clone()));
                 }
             }
         }
@@ -80,7 +90,7 @@ impl Writer {
         extent.bytes += self.buffer.len() as u64;
         let failed = |error| StoreError::io(self.segment.path.display(), error);
         self.file.write_all_at(&self.buffer, durable_position).map_err(failed)?;
-        self.file.sync_data().map_err(failed)?;
+        files::sync_data(&self.file).map_err(failed)?;
         let end = extent.end;
         *self.segment.extent() = extent;
         self.shared.end.send_replace(end);
