@@ -29,6 +29,7 @@ use crate::files;
 use crate::poison::Poison;
 use crate::queue::{GroupQueue, QueueBounds};
 use crate::store::StoreError;
+use crate::verified_export::VerifiedExport;
 
 /// The largest append, in bytes of all its bodies.
 pub const APPEND_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -182,6 +183,26 @@ impl Journal {
     /// A consumer tells how far it has come (durably, by itself): nothing behind the slowest consumer is trimmed.
     pub fn consumer_at(&self, name: &'static str, offset: u64) {
         self.0.shared.consumers.lock().unwrap_or_else(PoisonError::into_inner).insert(name, offset);
+    }
+
+    /// Removes the segments that lie wholly behind both the export and the slowest consumer, and gives the bytes it freed.
+    pub fn trim(&self, proof: &VerifiedExport) -> Result<u64, StoreError> {
+        let slowest = self.consumers().into_iter().map(|(_, offset)| offset).min();
+        let keep_from = proof.journal_offset().min(slowest.unwrap_or(u64::MAX));
+        let removed: Vec<Arc<Segment>> = {
+            let mut segments = self.0.shared.segments_mut();
+            let behind = segments.iter().skip(1).take_while(|next| next.first <= keep_from).count();
+            segments.drain(..behind).collect()
+        };
+        let failed = |error| StoreError::io("trimming the journal", error);
+        let mut bytes = 0;
+        // Oldest first, so that what an interruption leaves has no gap.
+        for segment in removed {
+            fs::remove_file(&segment.path).map_err(failed)?;
+            bytes += segment.extent().bytes;
+        }
+        files::sync_dir(&self.0.shared.dir).map_err(failed)?;
+        Ok(bytes)
     }
 
     /// Consumers and their offsets.

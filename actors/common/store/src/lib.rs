@@ -3,8 +3,10 @@
 
 pub mod ack;
 pub mod consumer;
+mod export;
 mod files;
 mod fsync;
+pub mod golden;
 pub mod journal;
 mod key;
 pub mod memory;
@@ -14,6 +16,7 @@ pub mod record;
 mod records;
 pub mod sled_store;
 pub mod store;
+pub mod verified_export;
 
 pub use ack::Ack;
 pub use journal::{Journal, JournalConfig, JournalEntry, NewRecord};
@@ -21,3 +24,4 @@ pub use memory::MemoryStore;
 pub use record::{Record, RecordError};
 pub use sled_store::{SledConfig, SledStore};
 pub use store::{Durability, ExportSummary, Keyspace, Op, Page, Store, StoreError, StoreStats, VerifyReport};
+pub use verified_export::VerifiedExport;

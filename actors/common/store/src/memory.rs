@@ -6,9 +6,10 @@ use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::ack::Ack;
+use crate::export::ExportWriter;
 use crate::key;
 use crate::poison::Poison;
-use crate::store::{self, Durability, ExportSummary, Keyspace, Op, Page, Store, StoreError, StoreStats, VerifyReport};
+use crate::store::{self, Durability, ExportSummary, Keyspace, Op, Page, Store, StoreError, StoreStats};
 
 /// A store in memory. Clones share it, so that a test can "reopen" it as a restart does.
 #[derive(Clone)]
@@ -49,9 +50,10 @@ impl MemoryStore {
         store::bytes_of(&ops)?;
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         for op in ops {
+            let key = op.full_key();
             match op {
-                Op::Put { space, key, value } => map.entries.insert(key::full(space, &key), value),
-                Op::Delete { space, key } => map.entries.remove(&key::full(space, &key)),
+                Op::Put { value, .. } => map.entries.insert(key, value),
+                Op::Delete { .. } => map.entries.remove(&key),
             };
         }
         map.last_commit += 1;
@@ -76,12 +78,13 @@ impl Store for MemoryStore {
         Ack::ready(self.apply(ops))
     }
 
-    fn export(&self, _to: &mut dyn Write) -> Result<ExportSummary, StoreError> {
-        Err(StoreError::Stopped)
-    }
-
-    fn verify(&self) -> Result<VerifyReport, StoreError> {
-        Ok(VerifyReport::default())
+    fn export(&self, to: &mut dyn Write) -> Result<ExportSummary, StoreError> {
+        let entries = self.map().entries.clone();
+        let mut export = ExportWriter::new(to)?;
+        for (key, value) in &entries {
+            export.entry(key, value)?;
+        }
+        export.finish()
     }
 
     fn stats(&self) -> StoreStats {

@@ -33,3 +33,15 @@ impl Record for ConsumerOffset {
     const KIND: u16 = 0xFF02;
     const SCHEMA: u16 = 1;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+
+    #[test]
+    fn the_bytes_on_disk_stay() {
+        golden::check(&CommitMark { number: 41, opening: 3 }, CommitMark::KEY, include_bytes!("golden/commit-mark-v1.bin"));
+        golden::check(&ConsumerOffset { offset: 1 << 33 }, b"consumer/gordon", include_bytes!("golden/consumer-offset-v1.bin"));
+    }
+}

@@ -1,6 +1,7 @@
 //! The store on sled 0.34, with the guards that sled needs: real flushes (see `fsync`), no blob files, read-only after the
 //! first error, and one writer thread that flushes once for all commits that wait.
 
+mod snapshot;
 mod writer;
 
 use std::any::Any;
@@ -10,18 +11,20 @@ use std::mem::ManuallyDrop;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::ack::Ack;
+use crate::export::ExportWriter;
 use crate::poison::Poison;
 use crate::queue::{GroupQueue, QueueBounds};
 use crate::record::Record;
 use crate::records::CommitMark;
+use crate::sled_store::snapshot::{Overlay, Snapshot};
 use crate::sled_store::writer::{Commit, Writer};
-use crate::store::{self, COMMIT_BYTES_MAX, Durability, ExportSummary, Keyspace, Op, Page, Store, StoreError, StoreStats, VerifyReport};
+use crate::store::{self, COMMIT_BYTES_MAX, Durability, ExportSummary, Keyspace, Op, Page, Store, StoreError, StoreStats};
 use crate::{files, fsync, key};
 
 /// Values over a quarter of a segment go to `blobs/`, which sled never flushes. Written at creation, never changed.
@@ -63,6 +66,8 @@ struct Shared {
     poison: Poison,
     last_commit: AtomicU64,
     opening: u64,
+    /// Held while a commit is applied and while an export reads a page.
+    overlay: Mutex<Option<Overlay>>,
 }
 
 impl SledStore {
@@ -86,6 +91,7 @@ impl SledStore {
             poison: Poison::new("store"),
             last_commit: AtomicU64::new(mark.number),
             opening: mark.opening + 1,
+            overlay: Mutex::new(None),
         });
         shared.prove_flush()?;
         let writer = Writer::new(shared.clone());
@@ -154,12 +160,15 @@ impl Store for SledStore {
         ack
     }
 
-    fn export(&self, _to: &mut dyn Write) -> Result<ExportSummary, StoreError> {
-        Err(StoreError::Stopped)
-    }
-
-    fn verify(&self) -> Result<VerifyReport, StoreError> {
-        Ok(VerifyReport::default())
+    fn export(&self, to: &mut dyn Write) -> Result<ExportSummary, StoreError> {
+        let snapshot = Snapshot::begin(&self.shared)?;
+        let mut export = ExportWriter::new(to)?;
+        while let Some(page) = snapshot.next_page()? {
+            for (key, value) in page {
+                export.entry(&key, &value)?;
+            }
+        }
+        export.finish()
     }
 
     fn stats(&self) -> StoreStats {

@@ -5,7 +5,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::ack::Ack;
-use crate::record::{BODY_BYTES_MAX, RecordError};
+use crate::key;
+use crate::record::{self, BODY_BYTES_MAX, RecordError};
 
 /// The largest value, in bytes: above it sled writes files that it never flushes.
 pub const VALUE_BYTES_MAX: usize = 32 * 1024;
@@ -37,6 +38,26 @@ pub enum Keyspace {
     Config = 9,
 }
 
+impl Keyspace {
+    /// All of them, in the order of their bytes.
+    pub const ALL: [Self; 9] = [
+        Self::Meta,
+        Self::Catalog,
+        Self::FeedRuns,
+        Self::Rejects,
+        Self::Jobs,
+        Self::JobIndex,
+        Self::Pictures,
+        Self::Embeddings,
+        Self::Config,
+    ];
+
+    /// The keyspace with this byte on disk.
+    pub fn of_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|space| *space as u8 == byte)
+    }
+}
+
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -56,6 +77,14 @@ pub enum Op {
         /// The key.
         key: Vec<u8>,
     },
+}
+
+impl Op {
+    /// The key as the engine holds it.
+    pub(crate) fn full_key(&self) -> Vec<u8> {
+        let (Self::Put { space, key, .. } | Self::Delete { space, key }) = self;
+        key::full(*space, key)
+    }
 }
 
 /// What an acknowledgement promises.
@@ -169,13 +198,27 @@ pub struct ExportSummary {
     pub bytes: u64,
 }
 
+/// The damaged keys that a verification names.
+pub const DAMAGED_KEYS_MAX: usize = 100;
+/// Entries that a verification reads at once.
+const VERIFY_PAGE: usize = 256;
+
 /// What a verification read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifyReport {
     /// Key-value pairs read.
     pub entries: u64,
-    /// Keys whose value does not check out, as hexadecimal; at most the first 100.
+    /// Keys whose value does not check out, as hexadecimal after the keyspace's byte; at most the first [`DAMAGED_KEYS_MAX`].
     pub damaged: Vec<String>,
+}
+
+impl VerifyReport {
+    fn check(&mut self, space: Keyspace, page: &Page) {
+        self.entries += page.entries.len() as u64;
+        let damaged = page.entries.iter().filter(|(key, value)| record::check(key, value).is_err());
+        let room = DAMAGED_KEYS_MAX - self.damaged.len();
+        self.damaged.extend(damaged.take(room).map(|(key, _)| record::hex(&key::full(space, key))));
+    }
 }
 
 /// How big the store is and how it is doing.
@@ -202,11 +245,23 @@ pub trait Store: Send + Sync {
     /// Applies all operations or none. Resolves to the commit's sequence number, which grows by one a commit.
     fn commit(&self, ops: Vec<Op>, durability: Durability) -> Ack<u64>;
 
-    /// Writes everything in an engine-independent, checksummed form.
+    /// Writes everything, as it was at one moment, in an engine-independent, checksummed form. Writes go on meanwhile.
     fn export(&self, to: &mut dyn Write) -> Result<ExportSummary, StoreError>;
 
-    /// Reads everything and checks every value's envelope.
-    fn verify(&self) -> Result<VerifyReport, StoreError>;
+    /// Reads everything and checks every value's envelope under its key (without the keyspace's byte).
+    fn verify(&self) -> Result<VerifyReport, StoreError> {
+        let mut report = VerifyReport::default();
+        for space in Keyspace::ALL {
+            let mut from = Bound::Unbounded;
+            loop {
+                let page = self.range(space, (from.as_ref().map(Vec::as_slice), Bound::Unbounded), VERIFY_PAGE)?;
+                report.check(space, &page);
+                let Some((last, _)) = page.entries.into_iter().next_back().filter(|_| page.has_more) else { break };
+                from = Bound::Excluded(last);
+            }
+        }
+        Ok(report)
+    }
 
     /// Size and health.
     fn stats(&self) -> StoreStats;

@@ -1,13 +1,12 @@
 //! The one thread that writes: applies every commit that waits, flushes once, and acknowledges all of them.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::{Shared, guarded};
-use crate::key;
 use crate::queue::Taken;
 use crate::records::CommitMark;
 use crate::store::{Durability, Op, StoreError};
@@ -92,15 +91,21 @@ impl Writer {
 /// Applies one commit and its number in one batch, which sled recovers whole or not at all.
 fn apply(shared: &Shared, ops: Vec<Op>) -> Result<u64, StoreError> {
     let number = shared.last_commit.load(Ordering::Acquire) + 1;
+    let keys: Vec<Vec<u8>> = ops.iter().map(Op::full_key).collect();
     let mut batch = sled::Batch::default();
-    for op in ops {
+    for (key, op) in keys.iter().zip(ops) {
         match op {
-            Op::Put { space, key, value } => batch.insert(key::full(space, &key), value),
-            Op::Delete { space, key } => batch.remove(key::full(space, &key)),
+            Op::Put { value, .. } => batch.insert(key.as_slice(), value),
+            Op::Delete { .. } => batch.remove(key.as_slice()),
         }
     }
     batch.insert(CommitMark::KEY, shared.mark(number)?);
+    let mut overlay = shared.overlay.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(overlay) = overlay.as_mut() {
+        overlay.keep(&shared.db, &keys)?;
+    }
     guarded(|| shared.db.apply_batch(batch))?;
+    drop(overlay);
     shared.last_commit.store(number, Ordering::Release);
     metrics::counter!("gotham_store_commits_total").increment(1);
     Ok(number)
