@@ -1,1 +1,3 @@
+//! Joker.
 
+pub mod logic;
