@@ -150,7 +150,9 @@ mod tests {
         bytes
     }
 
-    fn entries(bytes: &[u8]) -> Result<Vec<(Keyspace, Vec<u8>, Vec<u8>)>, StoreError> {
+    type Entry = (Keyspace, Vec<u8>, Vec<u8>);
+
+    fn entries(bytes: &[u8]) -> Result<Vec<Entry>, StoreError> {
         let mut entries = Vec::new();
         let summary = read(&mut &bytes[..], |space, key, value| {
             entries.push((space, key, value));

@@ -3,6 +3,7 @@
 
 pub mod ack;
 pub mod consumer;
+pub mod data_dir;
 mod export;
 mod files;
 mod fsync;
@@ -19,6 +20,7 @@ pub mod store;
 pub mod verified_export;
 
 pub use ack::Ack;
+pub use data_dir::DataDir;
 pub use journal::{Journal, JournalConfig, JournalEntry, NewRecord};
 pub use memory::MemoryStore;
 pub use record::{Record, RecordError};

@@ -135,6 +135,16 @@ pub enum StoreError {
     /// Another process, or another handle in this one, has it open.
     #[error("{0} is in use by another process")]
     Locked(Arc<str>),
+    /// A newer program wrote it.
+    #[error("{path} has data format version {found}, this program knows versions up to {known}: start the newer program")]
+    Newer {
+        /// Of the data folder.
+        path: Arc<str>,
+        /// Its version.
+        found: u32,
+        /// The newest version that this program knows.
+        known: u32,
+    },
     /// The writer thread has ended.
     #[error("storage has stopped")]
     Stopped,

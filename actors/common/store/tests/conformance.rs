@@ -143,7 +143,8 @@ fn ranges_are_sorted_bounded_and_stay_in_their_keyspace(fixture: impl Fixture) {
         let page = store.range(Keyspace::Rejects, bounds, limit).expect("a range");
         (page.entries.iter().flat_map(|(key, _)| key.iter().map(|byte| char::from(*byte))).collect::<String>(), page.has_more)
     };
-    let cases: [((Bound<&[u8]>, Bound<&[u8]>), usize, &str, bool); 13] = [
+    type Case<'a> = ((Bound<&'a [u8]>, Bound<&'a [u8]>), usize, &'a str, bool);
+    let cases: [Case; 13] = [
         ((Unbounded, Unbounded), 9, "abcde", false),
         ((Unbounded, Unbounded), 5, "abcde", false),
         ((Unbounded, Unbounded), 4, "abcd", true),

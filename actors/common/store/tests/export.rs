@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bincode::{Decode, Encode};
 use store::{
-    Durability, Journal, JournalConfig, Keyspace, MemoryStore, NewRecord, Op, Record, SledConfig, SledStore, Store, StoreError,
+    Durability, Journal, JournalConfig, Keyspace, MemoryStore, NewRecord, Op, Page, Record, SledConfig, SledStore, Store, StoreError,
     VerifiedExport,
 };
 
@@ -37,9 +37,8 @@ fn filled(store: &dyn Store) {
     }
 }
 
-fn contents(store: &dyn Store) -> Vec<(Keyspace, Vec<(Vec<u8>, Vec<u8>)>)> {
-    let read = |space| store.range(space, (Unbounded, Unbounded), usize::MAX).expect("a range").entries;
-    Keyspace::ALL.into_iter().map(|space| (space, read(space))).collect()
+fn contents(store: &dyn Store) -> Vec<Page> {
+    Keyspace::ALL.map(|space| store.range(space, (Unbounded, Unbounded), usize::MAX).expect("a range")).to_vec()
 }
 
 fn sled(dir: &Path) -> SledStore {

@@ -16,6 +16,10 @@ const SLOTS: u64 = 64;
 const KEYS: u64 = 10;
 const RECORDS: u64 = 3;
 
+/// How the faults of each part begin.
+pub(crate) const JOURNAL: &str = "journal: ";
+pub(crate) const STORE: &str = "store: ";
+
 /// The exit code of a writer that met an I/O error and found itself read-only.
 pub(crate) const POISONED: i32 = 3;
 
@@ -60,7 +64,8 @@ impl Progress {
 
 /// Writes rounds until it dies, telling on standard output what has been acknowledged.
 pub(crate) fn write_for_ever(dir: &Path) -> ! {
-    let (store, journal) = open(dir).expect("storage that opens");
+    let store = open_store(dir).expect("a store that opens");
+    let journal = open_journal(dir).expect("a journal that opens");
     let mut progress = Progress { journal: journal.end() / RECORDS, store: hot(&store).expect("a readable key") };
     let say = |line: String| std::io::stdout().write_all(line.as_bytes()).expect("a parent that listens");
     say("ready\n".into());
@@ -86,9 +91,13 @@ fn die_of<T>(error: StoreError, poisoned: Option<String>, next: Ack<T>) -> ! {
     std::process::exit(if matches!(error, StoreError::Io(_)) && is_read_only { POISONED } else { 1 })
 }
 
-fn open(dir: &Path) -> Result<(SledStore, Journal), StoreError> {
+fn open_store(dir: &Path) -> Result<SledStore, StoreError> {
+    SledStore::open(&dir.join("store"), SledConfig::default())
+}
+
+fn open_journal(dir: &Path) -> Result<Journal, StoreError> {
     let config = JournalConfig { segment_bytes_max: 256 * 1024, ..JournalConfig::default() };
-    Ok((SledStore::open(&dir.join("store"), SledConfig::default())?, Journal::open(&dir.join("journal"), config)?))
+    Journal::open(&dir.join("journal"), config)
 }
 
 fn append_of(round: u64) -> Vec<NewRecord> {
@@ -113,35 +122,41 @@ fn hot(store: &dyn Store) -> Result<u64, StoreError> {
     load_offset(store, CONSUMER)
 }
 
-/// Opens what was left and says what is wrong with it, and how far it goes.
+/// Opens what was left and says how far it goes, or what is wrong with the one, the other, or both.
 pub(crate) fn verify(dir: &Path, acked: Progress) -> Result<Progress, String> {
-    let (store, journal) = open(dir).map_err(|error| format!("does not open: {error}"))?;
-    let found = Progress { journal: verify_journal(&journal)?, store: verify_store(&store)? };
-    if found.journal < acked.journal || found.store < acked.store {
-        return Err(format!("lost: acknowledged {acked:?}, found {found:?}"));
+    let journal = open_journal(dir).map_err(|error| error.to_string()).and_then(|journal| verify_journal(&journal));
+    let store = open_store(dir).map_err(|error| error.to_string()).and_then(|store| verify_store(&store));
+    let journal = journal.and_then(|found| not_less(found, acked.journal)).map_err(|wrong| format!("{JOURNAL}{wrong}"));
+    let store = store.and_then(|found| not_less(found, acked.store)).map_err(|wrong| format!("{STORE}{wrong}"));
+    match (journal, store) {
+        (Ok(journal), Ok(store)) => Ok(Progress { journal, store }),
+        (journal, store) => Err([journal.err(), store.err()].into_iter().flatten().collect::<Vec<_>>().join("; ")),
     }
-    Ok(found)
+}
+
+fn not_less(found: u64, acked: u64) -> Result<u64, String> {
+    if found >= acked { Ok(found) } else { Err(format!("{acked} rounds were acknowledged, {found} are there")) }
 }
 
 fn verify_journal(journal: &Journal) -> Result<u64, String> {
-    let entries = journal.read(0, usize::MAX, usize::MAX).map_err(|error| format!("journal: {error}"))?;
+    let entries = journal.read(0, usize::MAX, usize::MAX).map_err(|error| error.to_string())?;
     for (offset, entry) in entries.iter().enumerate() {
         let expected = Row::new(offset as u64 / RECORDS, offset as u64 % RECORDS);
         if entry.offset != offset as u64 || Row::unseal(b"", &entry.body).as_ref() != Ok(&expected) {
-            return Err(format!("journal: another record stands at offset {offset}"));
+            return Err(format!("another record stands at offset {offset}"));
         }
     }
     if entries.len() as u64 != journal.end() || !journal.end().is_multiple_of(RECORDS) {
-        return Err(format!("journal: a torn append, {} of {} records", entries.len(), journal.end()));
+        return Err(format!("a torn append, {} of {} records", entries.len(), journal.end()));
     }
     Ok(journal.end() / RECORDS)
 }
 
 fn verify_store(store: &dyn Store) -> Result<u64, String> {
-    let failed = |error: StoreError| format!("store: {error}");
+    let failed = |error: StoreError| error.to_string();
     let damaged = store.verify().map_err(failed)?.damaged;
     if !damaged.is_empty() {
-        return Err(format!("store: {} damaged values", damaged.len()));
+        return Err(format!("{} damaged values", damaged.len()));
     }
     let rounds = hot(store).map_err(failed)?;
     let mut expected = BTreeMap::new();
@@ -159,6 +174,6 @@ fn verify_store(store: &dyn Store) -> Result<u64, String> {
     if page.entries == expected.into_iter().collect::<Vec<_>>() && stats.last_commit == rounds {
         Ok(rounds)
     } else {
-        Err(format!("store: {} entries and commit {} are not the state after round {rounds}", page.entries.len(), stats.last_commit))
+        Err(format!("{} entries and commit {} are not the state after round {rounds}", page.entries.len(), stats.last_commit))
     }
 }
