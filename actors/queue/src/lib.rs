@@ -28,6 +28,8 @@ mod routing;
 mod view;
 
 #[cfg(test)]
+mod shop;
+#[cfg(test)]
 mod tests;
 
 pub use actor::{Args, Gordon};
