@@ -183,6 +183,7 @@ impl Journal {
     /// A consumer tells how far it has come (durably, by itself): nothing behind the slowest consumer is trimmed.
     pub fn consumer_at(&self, name: &'static str, offset: u64) {
         self.0.shared.consumers.lock().unwrap_or_else(PoisonError::into_inner).insert(name, offset);
+        metrics::gauge!("gotham_journal_consumer_offset", "consumer" => name).set(offset as f64);
     }
 
     /// Removes the segments that lie wholly behind both the export and the slowest consumer, and gives the bytes it freed.

@@ -1,5 +1,15 @@
 //! Durable state: the `Store` trait (sled, and its memory twin), versioned checksummed records, and the journal.
-//! An acknowledged write has been flushed; acknowledgements are grouped, so durability costs one flush a group.
+//!
+//! - **An acknowledged write has been flushed** ([`Durability::Flushed`], every [`Journal::append`]). One thread writes for all and
+//!   flushes once for all that waits, so durability costs one flush a group.
+//! - **The first I/O error is the last**: the store and the journal become read-only until the process restarts.
+//! - **Every value is a sealed record** ([`Record`]): kind, schema, length and a checksum that covers its key.
+//! - **The journal is the spine**: a consumer stores its offset in the commit of its effect ([`consumer`]); a record may come
+//!   twice and never not at all. It is trimmed only on a [`VerifiedExport`].
+//! - **One process** uses a [`DataDir`] at a time.
+//!
+//! Readers block for a disk read at most; [`Store::export`], [`Store::verify`] and [`VerifiedExport`] take as long as the data is
+//! large and belong on a thread of their own. Dropping the last handle writes what waits and closes the files.
 
 pub mod ack;
 pub mod consumer;

@@ -1,13 +1,13 @@
 //! The store on sled 0.34, with the guards that sled needs: real flushes (see `fsync`), no blob files, read-only after the
 //! first error, and one writer thread that flushes once for all commits that wait.
 
+mod rebuild;
 mod snapshot;
 mod writer;
 
 use std::any::Any;
 use std::fs::File;
 use std::io::Write;
-use std::mem::ManuallyDrop;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -61,7 +61,8 @@ pub struct SledStore {
 /// What readers and the writer share.
 struct Shared {
     dir: PathBuf,
-    db: ManuallyDrop<sled::Db>,
+    /// Taken when it is dropped.
+    db: Option<sled::Db>,
     queue: GroupQueue<Commit>,
     poison: Poison,
     last_commit: AtomicU64,
@@ -86,7 +87,7 @@ impl SledStore {
             guarded(|| db.get(CommitMark::KEY))?.map(|bytes| CommitMark::unseal(CommitMark::KEY, &bytes)).transpose()?.unwrap_or_default();
         let shared = Arc::new(Shared {
             dir: dir.to_path_buf(),
-            db: ManuallyDrop::new(db),
+            db: Some(db),
             queue: GroupQueue::new(bounds),
             poison: Poison::new("store"),
             last_commit: AtomicU64::new(mark.number),
@@ -102,12 +103,16 @@ impl SledStore {
 }
 
 impl Shared {
+    fn db(&self) -> &sled::Db {
+        self.db.as_ref().expect("it is taken only when this is dropped")
+    }
+
     /// Writes and flushes the commit mark and refuses to go on if the flush did not arrive in `fsync`. It also makes durable
     /// what a killed process had written but not flushed, before anyone reads it.
     fn prove_flush(&self) -> Result<(), StoreError> {
         let calls = fsync::calls();
         let mark = self.mark(self.last_commit.load(Ordering::Acquire))?;
-        guarded(|| self.db.insert(CommitMark::KEY, mark))?;
+        guarded(|| self.db().insert(CommitMark::KEY, mark))?;
         self.flush()?;
         if fsync::calls() == calls {
             return Err(StoreError::Io("this build's sled does not flush to the disk".into()));
@@ -123,21 +128,21 @@ impl Shared {
     /// Everything applied so far survives a power cut once this has returned.
     fn flush(&self) -> Result<(), StoreError> {
         let failures = fsync::failures();
-        guarded(|| self.db.flush())?;
+        guarded(|| self.db().flush())?;
         if fsync::failures() == failures { Ok(()) } else { Err(StoreError::Io("a flush to the disk failed".into())) }
     }
 }
 
 impl Store for SledStore {
     fn get(&self, space: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let value = guarded(|| self.shared.db.get(key::full(space, key)))?;
+        let value = guarded(|| self.shared.db().get(key::full(space, key)))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
     fn range(&self, space: Keyspace, bounds: (Bound<&[u8]>, Bound<&[u8]>), limit: usize) -> Result<Page, StoreError> {
         let Some(bounds) = key::bounds(space, bounds) else { return Ok(Page::default()) };
         guarded(|| {
-            let mut found = self.shared.db.range(bounds);
+            let mut found = self.shared.db().range(bounds);
             let mut page = Page::default();
             for entry in found.by_ref().take(limit) {
                 let (key, value) = entry?;
@@ -173,7 +178,7 @@ impl Store for SledStore {
 
     fn stats(&self) -> StoreStats {
         StoreStats {
-            disk_bytes: guarded(|| self.shared.db.size_on_disk()).unwrap_or(0),
+            disk_bytes: guarded(|| self.shared.db().size_on_disk()).unwrap_or(0),
             last_commit: self.shared.last_commit.load(Ordering::Acquire),
             queue_depth: self.shared.queue.len(),
             poisoned: self.shared.poison.reason().map(ToString::to_string),
@@ -193,14 +198,13 @@ impl Drop for SledStore {
 impl Drop for Shared {
     /// sled flushes when it is dropped and panics where that fails; after a failure it is left to the end of the process.
     fn drop(&mut self) {
-        if self.poison.reason().is_none() {
-            // SAFETY: the field is not used again, its owner is being dropped.
-            #[allow(unsafe_code, reason = "drops or leaks a field by choice")]
-            let db = unsafe { ManuallyDrop::take(&mut self.db) };
-            if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
-                tracing::error!("sled panicked while closing");
-            }
+        let db = self.db.take();
+        if self.poison.reason().is_some() {
+            std::mem::forget(db);
+        } else if catch_unwind(AssertUnwindSafe(|| drop(db))).is_ok() {
             await_release(&self.dir);
+        } else {
+            tracing::error!("sled panicked while closing");
         }
     }
 }

@@ -115,6 +115,25 @@ fn an_export_fills_an_empty_store_and_no_other() {
 }
 
 #[test]
+fn a_damaged_store_is_rebuilt_and_set_aside() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("store");
+    let store = sled(&path);
+    filled(&store);
+    let journal = journal(&dir.path().join("journal"), &[]);
+    let export = VerifiedExport::write(&store, &journal, &dir.path().join("export")).expect("an export");
+    let before = contents(&store);
+    drop(store);
+    fs::write(path.join("db"), b"rubbish").expect("a damaged file");
+    let (store, old) = SledStore::rebuild(&path, SledConfig::default(), Some(&export)).expect("a new store");
+    assert_eq!(contents(&store), before);
+    assert_eq!(fs::read(old.join("db")).ok().as_deref(), Some(&b"rubbish"[..]));
+    drop(store);
+    assert_eq!(contents(&sled(&path)), before);
+    assert_eq!(fs::read_dir(dir.path()).map(Iterator::count).ok(), Some(4), "nothing else is left");
+}
+
+#[test]
 fn a_damaged_export_is_no_proof() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("export");

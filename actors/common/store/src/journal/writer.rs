@@ -94,6 +94,7 @@ impl Writer {
         let end = extent.end;
         *self.segment.extent() = extent;
         self.shared.end.send_replace(end);
+        metrics::gauge!("gotham_journal_end_offset").set(end as f64);
         metrics::histogram!("gotham_journal_flush_seconds").record(started.elapsed());
         metrics::counter!("gotham_journal_bytes_total").increment(self.buffer.len() as u64);
         if self.buffer.capacity() > BUFFER_KEPT_BYTES_MAX {

@@ -68,7 +68,7 @@ impl<'a> Snapshot<'a> {
         }
         let mut page: Entries = guarded(|| {
             let range = (Excluded(overlay.passed.as_slice()), Unbounded);
-            let entries = self.0.db.range::<&[u8], _>(range).take(PAGE);
+            let entries = self.0.db().range::<&[u8], _>(range).take(PAGE);
             entries.map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
         })?;
         // A short page reaches to the end of all keys.

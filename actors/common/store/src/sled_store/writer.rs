@@ -102,9 +102,9 @@ fn apply(shared: &Shared, ops: Vec<Op>) -> Result<u64, StoreError> {
     batch.insert(CommitMark::KEY, shared.mark(number)?);
     let mut overlay = shared.overlay.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(overlay) = overlay.as_mut() {
-        overlay.keep(&shared.db, &keys)?;
+        overlay.keep(shared.db(), &keys)?;
     }
-    guarded(|| shared.db.apply_batch(batch))?;
+    guarded(|| shared.db().apply_batch(batch))?;
     drop(overlay);
     shared.last_commit.store(number, Ordering::Release);
     metrics::counter!("gotham_store_commits_total").increment(1);
