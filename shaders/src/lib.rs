@@ -1,8 +1,21 @@
 //! The compute engine: model plans, the kernels they are made of, and the executors that run them.
 //!
-//! The only crate that names wgpu. Every kernel has a scalar reference; its fast variants are tested against it.
+//! The only crate that names wgpu. A model becomes a [`Plan`], an [`Executor`] prepares it for a device, the [`Program`] runs
+//! batches. Every kernel has a scalar reference; its fast variants, chosen at run time, are tested against it.
 
+mod cpu;
 pub mod dot;
+mod executor;
+pub mod gpu;
+mod kernels;
+pub mod plan;
 mod simd;
 
+pub use cpu::CpuExecutor;
+pub use executor::{Executor, Input, Program, RunError};
+pub use kernels::depthwise::Window;
+pub use kernels::elementwise::Pairwise;
+pub use kernels::gemm::Activation;
+pub use kernels::stem::Normalisation;
+pub use plan::{ConstantId, Plan, PlanError, Shape, TensorId};
 pub use simd::Isa;

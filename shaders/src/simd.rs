@@ -88,7 +88,10 @@ impl Isa {
 /// Every method may be called only where the CPU has the implementor's instruction set, that is, below a function that
 /// [`dispatch!`] made for it. Loads and stores touch exactly the floats named; `count <= WIDTH`.
 pub(crate) trait Lanes: Copy {
+    /// Floats in one register.
     const WIDTH: usize;
+    /// Rows of a gemm tile of three columns of registers: accumulators, weights and one broadcast fill the register file.
+    const TILE_ROWS: usize;
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);

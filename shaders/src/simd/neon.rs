@@ -15,6 +15,7 @@ pub(crate) struct Neon(float32x4_t);
 
 impl Lanes for Neon {
     const WIDTH: usize = 4;
+    const TILE_ROWS: usize = 8;
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
         unsafe { Self(vdupq_n_f32(value)) }
@@ -29,6 +30,9 @@ impl Lanes for Neon {
     }
     #[inline(always)]
     unsafe fn load_part(from: *const f32, count: usize) -> Self {
+        if count == 4 {
+            return unsafe { Self::load(from) };
+        }
         let mut lanes = [0f32; 4];
         unsafe {
             std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count);
@@ -37,6 +41,9 @@ impl Lanes for Neon {
     }
     #[inline(always)]
     unsafe fn store_part(self, to: *mut f32, count: usize) {
+        if count == 4 {
+            return unsafe { self.store(to) };
+        }
         let mut lanes = [0f32; 4];
         unsafe {
             self.store(lanes.as_mut_ptr());

@@ -34,6 +34,7 @@ fn mask512(count: usize) -> __mmask16 {
 
 impl Lanes for Avx2 {
     const WIDTH: usize = 8;
+    const TILE_ROWS: usize = 4;
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
         unsafe { Self(_mm256_set1_ps(value)) }
@@ -48,10 +49,17 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     unsafe fn load_part(from: *const f32, count: usize) -> Self {
+        // Masked stores are slow on some CPUs, and full registers are the rule.
+        if count == 8 {
+            return unsafe { Self::load(from) };
+        }
         unsafe { Self(_mm256_maskload_ps(from, mask256(count))) }
     }
     #[inline(always)]
     unsafe fn store_part(self, to: *mut f32, count: usize) {
+        if count == 8 {
+            return unsafe { self.store(to) };
+        }
         unsafe { _mm256_maskstore_ps(to, mask256(count), self.0) }
     }
     #[inline(always)]
@@ -113,6 +121,7 @@ impl Lanes for Avx2 {
 
 impl Lanes for Avx512 {
     const WIDTH: usize = 16;
+    const TILE_ROWS: usize = 8;
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
         unsafe { Self(_mm512_set1_ps(value)) }

@@ -1,0 +1,148 @@
+//! Where each tensor lies in a run's working memory: planned once, tensors that are never alive together share their place.
+
+use crate::plan::{Shape, Step, TensorId};
+use std::ops::Range;
+
+/// Floats to which every tensor is aligned: one cache line, one AVX-512 register.
+const ALIGNMENT: usize = 16;
+
+/// The places of all tensors, in floats for one row of a run: a run of `rows` rows multiplies everything by `rows`. For a
+/// picture the row is the whole picture; for texts it is one token.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    places: Vec<Range<usize>>,
+    floats: usize,
+}
+
+impl Layout {
+    /// Places the largest tensors first, each at the lowest offset that is free during its whole life.
+    pub(crate) fn new(shapes: &[Shape], steps: &[Step], outputs: &[TensorId]) -> Layout {
+        let lives = lives(shapes.len(), steps, outputs);
+        let mut order: Vec<usize> = (0..shapes.len()).filter(|tensor| floats(shapes[*tensor]) > 0).collect();
+        order.sort_by_key(|tensor| std::cmp::Reverse(floats(shapes[*tensor])));
+        let mut places = vec![0..0; shapes.len()];
+        let mut placed: Vec<usize> = Vec::new();
+        for tensor in order {
+            let mut taken: Vec<Range<usize>> =
+                placed.iter().filter(|other| overlap(&lives[tensor], &lives[**other])).map(|other| places[*other].clone()).collect();
+            taken.sort_by_key(|range| range.start);
+            let length = floats(shapes[tensor]);
+            let start = taken.iter().fold(0, |start, range| if start + length <= range.start { start } else { start.max(range.end) });
+            places[tensor] = start..start + length;
+            placed.push(tensor);
+        }
+        Layout { floats: places.iter().map(|place| place.end).max().unwrap_or(0), places }
+    }
+
+    /// Floats that a run of `rows` rows works in.
+    pub(crate) fn floats(&self, rows: usize) -> usize {
+        self.floats * rows + ALIGNMENT
+    }
+
+    /// Where a tensor that uses `floats` floats of its place lies in a run of `rows` rows.
+    pub(crate) fn place(&self, tensor: TensorId, rows: usize, floats: usize) -> Range<usize> {
+        let place = &self.places[tensor.index()];
+        debug_assert!(floats <= place.len() * rows);
+        place.start * rows..place.start * rows + floats
+    }
+}
+
+fn floats(shape: Shape) -> usize {
+    let positions = match shape {
+        Shape::Map { height, width, .. } => height * width,
+        _ => 1,
+    };
+    (positions * shape.channels()).next_multiple_of(ALIGNMENT)
+}
+
+/// From the step that writes a tensor to the last that reads it; outputs live to the end.
+fn lives(tensors: usize, steps: &[Step], outputs: &[TensorId]) -> Vec<Range<usize>> {
+    let mut lives = vec![0..0; tensors];
+    for (index, step) in steps.iter().enumerate() {
+        lives[step.output().index()] = index..index + 1;
+        for input in step.inputs().into_iter().flatten() {
+            lives[input.index()].end = index + 1;
+        }
+    }
+    for output in outputs {
+        lives[output.index()].end = steps.len() + 1;
+    }
+    lives
+}
+
+fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.start < b.end && b.start < a.end
+}
+
+/// The working memory of one run, kept from run to run.
+#[derive(Default)]
+pub(crate) struct Arena {
+    tensors: Vec<f32>,
+    /// For kernels that need room of their own.
+    pub(crate) scratch: Vec<f32>,
+}
+
+impl Arena {
+    /// Makes room; keeps what is there. Gives the aligned memory of the tensors, and the scratch.
+    pub(crate) fn reserve(&mut self, tensors: usize, scratch: usize) -> (&mut [f32], &mut [f32]) {
+        if self.tensors.len() < tensors {
+            self.tensors.resize(tensors, 0.0);
+        }
+        if self.scratch.len() < scratch {
+            self.scratch.resize(scratch, 0.0);
+        }
+        let skip = self.tensors.as_ptr().align_offset(ALIGNMENT * size_of::<f32>()).min(ALIGNMENT);
+        (&mut self.tensors[skip..], &mut self.scratch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::gemm::Activation;
+    use crate::plan::Plan;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// A random chain of products with residuals from anywhere earlier of the same width.
+        #[test]
+        fn tensors_alive_together_never_share(widths in prop::collection::vec((1usize..50, any::<prop::sample::Index>()), 1..30)) {
+            let (mut plan, tokens) = Plan::new("chain", Shape::Tokens { length_max: 4 }).expect("valid");
+            let table = plan.constant("table", &[8, 3], vec![0.0; 24]).expect("valid");
+            let mut all = vec![(plan.embed(tokens, table, table).expect("valid"), 3)];
+            for (width, pick) in widths {
+                let (from, depth) = all[pick.index(all.len())];
+                let weight = plan.constant("weight", &[depth, width], vec![0.0; depth * width]).expect("valid");
+                let bias = plan.constant("bias", &[width], vec![0.0; width]).expect("valid");
+                let residual = all.iter().find(|(other, other_width)| *other_width == width && *other != from).map(|(other, _)| *other);
+                all.push((plan.gemm(from, weight, bias, Activation::None, residual).expect("valid"), width));
+            }
+            let layout = Layout::new(plan.tensors(), plan.steps(), plan.outputs());
+            for (index, step) in plan.steps().iter().enumerate() {
+                let output = step.output().index();
+                let later = &plan.steps()[index..];
+                for tensor in 1..output {
+                    let read_later = later.iter().any(|step| step.inputs().into_iter().flatten().any(|input| input.index() == tensor));
+                    if read_later {
+                        prop_assert!(!overlap(&layout.places[tensor], &layout.places[output]), "tensor {tensor} while {output} is written");
+                    }
+                }
+            }
+            prop_assert!(layout.floats <= plan.tensors().iter().map(|shape| floats(*shape)).sum());
+        }
+    }
+
+    #[test]
+    fn a_chain_needs_two_places() {
+        let (mut plan, tokens) = Plan::new("chain", Shape::Tokens { length_max: 4 }).expect("valid");
+        let table = plan.constant("table", &[8, 32], vec![0.0; 256]).expect("valid");
+        let gain = plan.constant("gain", &[32], vec![0.0; 32]).expect("valid");
+        let mut at = plan.embed(tokens, table, table).expect("valid");
+        for _ in 0..9 {
+            at = plan.layernorm(at, gain, gain, 0.0).expect("valid");
+        }
+        assert_eq!(Layout::new(plan.tensors(), plan.steps(), &[]).floats, 64);
+    }
+}

@@ -1,0 +1,56 @@
+//! What graphics adapters this machine offers.
+//!
+//! wgpu loads Vulkan at run time, so a machine without it simply has no adapters.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+/// One adapter, as its driver describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdapterInfo {
+    /// The adapter's name.
+    pub name: String,
+    /// The interface it is reached through, such as `vulkan`.
+    pub backend: String,
+    /// Discrete, integrated, virtual or software.
+    pub device_type: String,
+    /// Driver and its version.
+    pub driver: String,
+    /// Whether it is a GPU rather than a program on the CPU.
+    pub hardware: bool,
+}
+
+/// All adapters; empty where there is no Vulkan. Takes up to a second, since it loads drivers.
+#[must_use]
+pub fn adapters() -> Vec<AdapterInfo> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::VULKAN;
+    let instance = wgpu::Instance::new(descriptor);
+    let listing = pin!(instance.enumerate_adapters(wgpu::Backends::VULKAN));
+    // Outside a browser the listing is made while it is asked for, so one poll is enough.
+    match listing.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(found) => found.iter().map(|adapter| describe(adapter.get_info())).collect(),
+        Poll::Pending => Vec::new(),
+    }
+}
+
+fn describe(info: wgpu::AdapterInfo) -> AdapterInfo {
+    AdapterInfo {
+        name: info.name,
+        backend: info.backend.to_string(),
+        device_type: format!("{:?}", info.device_type),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+        hardware: info.device_type != wgpu::DeviceType::Cpu,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn listing_never_panics_and_names_what_it_finds() {
+        for adapter in super::adapters() {
+            assert!(!adapter.name.is_empty() && adapter.backend == "vulkan", "{adapter:?}");
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! Matrix product with everything that follows it in one pass: `output = activation(input * weight + bias) + residual`.
+//!
+//! Weights are packed once, in panels of three registers' width, so that the inner loop reads them in order; a tile of rows
+//! stays in registers over the whole depth.
+#![allow(unsafe_code, reason = "SIMD loads and stores through raw pointers")]
+
+use super::math;
+use crate::simd::{Isa, Lanes, dispatch};
+
+/// What is applied to each result before the residual is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Activation {
+    /// Nothing.
+    #[default]
+    None,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+    /// `x (1 + erf(x / sqrt 2)) / 2`.
+    Gelu,
+}
+
+impl Activation {
+    pub(crate) fn of(self, value: f32) -> f32 {
+        match self {
+            Activation::None => value,
+            Activation::Relu6 => value.clamp(0.0, 6.0),
+            Activation::Gelu => {
+                let mut one = [value];
+                math::gelu_in_place(Isa::SCALAR, &mut one);
+                one[0]
+            }
+        }
+    }
+}
+
+/// Registers side by side in one panel.
+const PANEL_VECTORS: usize = 3;
+
+/// Input bytes of one block of rows: they stay in the second-level cache while every panel passes over them.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// A weight matrix `[depth, columns]` in the layout of one instruction set, borrowed.
+#[derive(Clone, Copy)]
+pub(crate) struct Panels<'a> {
+    pub(crate) depth: usize,
+    pub(crate) columns: usize,
+    data: &'a [f32],
+}
+
+/// Floats that the packed form of a `[depth, columns]` matrix takes.
+pub(crate) fn packed_len(isa: Isa, depth: usize, columns: usize) -> usize {
+    depth * columns.next_multiple_of(isa.width())
+}
+
+impl<'a> Panels<'a> {
+    /// Packs `element(k, column)` into `data` for registers of `lanes` floats. With one lane it is the plain matrix.
+    pub(crate) fn pack(
+        lanes: usize,
+        depth: usize,
+        columns: usize,
+        data: &'a mut [f32],
+        element: impl Fn(usize, usize) -> f32,
+    ) -> Panels<'a> {
+        let data = &mut data[..depth * columns.next_multiple_of(lanes)];
+        let panel = if lanes == 1 { columns.max(1) } else { PANEL_VECTORS * lanes };
+        let mut at = 0;
+        for first in (0..columns).step_by(panel) {
+            let width = (columns - first).min(panel);
+            let padded = width.next_multiple_of(lanes);
+            for k in 0..depth {
+                let row = &mut data[at..at + padded];
+                for (column, value) in row[..width].iter_mut().enumerate() {
+                    *value = element(k, first + column);
+                }
+                row[width..].fill(0.0);
+                at += padded;
+            }
+        }
+        Panels { depth, columns, data }
+    }
+}
+
+/// Packed weights that own their memory, with the bias.
+pub(crate) struct Weights {
+    depth: usize,
+    columns: usize,
+    data: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Weights {
+    /// Packs `weight` (`[depth, columns]`, row-major) for `isa`.
+    pub(crate) fn new(isa: Isa, weight: &[f32], depth: usize, bias: &[f32]) -> Weights {
+        let columns = bias.len();
+        let mut data = vec![0.0; packed_len(isa, depth, columns)];
+        Panels::pack(isa.width(), depth, columns, &mut data, |k, column| weight[k * columns + column]);
+        Weights { depth, columns, data, bias: bias.to_vec() }
+    }
+
+    pub(crate) fn panels(&self) -> Panels<'_> {
+        Panels { depth: self.depth, columns: self.columns, data: &self.data }
+    }
+
+    pub(crate) fn bias(&self) -> &[f32] {
+        &self.bias
+    }
+}
+
+/// One matrix product. Rows of `input` start `input_stride` floats apart, rows of the output (and of the residual)
+/// `output_stride`.
+#[derive(Clone, Copy)]
+pub(crate) struct Product<'a> {
+    pub(crate) rows: usize,
+    pub(crate) input: &'a [f32],
+    pub(crate) input_stride: usize,
+    pub(crate) panels: Panels<'a>,
+    /// One number a column; empty means zero.
+    pub(crate) bias: &'a [f32],
+    pub(crate) activation: Activation,
+    pub(crate) residual: Option<&'a [f32]>,
+    pub(crate) output_stride: usize,
+}
+
+impl Product<'_> {
+    /// Panics unless every index that the kernels form lies within its slice.
+    fn check(&self, width: usize, output: &[f32]) {
+        let Panels { depth, columns, data } = self.panels;
+        let reach = |stride: usize, used: usize| (self.rows.max(1) - 1) * stride + used;
+        assert!(self.rows == 0 || self.input.len() >= reach(self.input_stride, depth), "input is too short");
+        assert!(self.rows == 0 || output.len() >= reach(self.output_stride, columns), "output is too short");
+        assert!(
+            self.rows == 0 || self.residual.is_none_or(|residual| residual.len() >= reach(self.output_stride, columns)),
+            "residual is too short"
+        );
+        assert!(self.rows < 2 || self.output_stride >= columns, "output rows overlap");
+        assert!(self.bias.is_empty() || self.bias.len() == columns, "one bias a column");
+        assert_eq!(data.len(), depth * columns.next_multiple_of(width), "weights are packed for another instruction set");
+    }
+}
+
+dispatch! {
+    /// Runs one product.
+    pub(crate) fn gemm(product: Product<'_>, output: &mut [f32]); gemm_scalar, gemm_lanes
+}
+
+fn gemm_scalar(product: Product<'_>, output: &mut [f32]) {
+    product.check(1, output);
+    let Panels { depth, columns, data } = product.panels;
+    for row in 0..product.rows {
+        let input = &product.input[row * product.input_stride..][..depth];
+        for column in 0..columns {
+            let mut sum = product.bias.get(column).copied().unwrap_or(0.0);
+            for (k, value) in input.iter().enumerate() {
+                sum += value * data[k * columns + column];
+            }
+            let at = row * product.output_stride + column;
+            output[at] = product.activation.of(sum) + product.residual.map_or(0.0, |residual| residual[at]);
+        }
+    }
+}
+
+/// The generic body, for kernels that are themselves generic over the lanes.
+///
+/// # Safety
+/// As for [`Lanes`].
+#[inline(always)]
+pub(crate) unsafe fn gemm_lanes<S: Lanes>(product: Product<'_>, output: &mut [f32]) {
+    product.check(S::WIDTH, output);
+    let depth = product.panels.depth;
+    let block_rows = (BLOCK_BYTES / 4 / depth.max(1)).clamp(S::TILE_ROWS, 4096).next_multiple_of(S::TILE_ROWS);
+    let mut first = 0;
+    while first < product.rows {
+        let rows = block_rows.min(product.rows - first);
+        // SAFETY: `check` has compared all lengths; rows `first..first + rows` exist; the caller is compiled for S.
+        unsafe { block::<S>(&product, first, rows, output) };
+        first += rows;
+    }
+}
+
+/// All panels over one block of rows.
+#[inline(always)]
+unsafe fn block<S: Lanes>(product: &Product<'_>, first: usize, rows: usize, output: &mut [f32]) {
+    let Panels { depth, columns, data } = product.panels;
+    let mut panel_at = 0;
+    for column in (0..columns).step_by(PANEL_VECTORS * S::WIDTH) {
+        let width = (columns - column).min(PANEL_VECTORS * S::WIDTH);
+        let vectors = width.div_ceil(S::WIDTH);
+        let mut row = first;
+        while row < first + rows {
+            let left = first + rows - row;
+            // The last two tiles share what is left, so that no tile is a single row by accident.
+            let tile_rows = if left >= 2 * S::TILE_ROWS || left == S::TILE_ROWS {
+                S::TILE_ROWS
+            } else if left > S::TILE_ROWS {
+                left.div_ceil(2)
+            } else {
+                left
+            };
+            let at = row * product.output_stride + column;
+            // SAFETY: the tile lies within the lengths that `Product::check` compared; the caller is compiled for S.
+            unsafe {
+                let tile = Tile {
+                    depth,
+                    width,
+                    input: product.input.as_ptr().add(row * product.input_stride),
+                    input_stride: product.input_stride,
+                    weight: data.as_ptr().add(panel_at),
+                    bias: product.bias.get(column..).unwrap_or(&[]),
+                    residual: product.residual.map(|residual| residual.as_ptr().add(at)),
+                    output: output.as_mut_ptr().add(at),
+                    output_stride: product.output_stride,
+                    activation: product.activation,
+                };
+                run_tile::<S>(tile_rows, vectors, &tile);
+                if product.activation == Activation::Gelu {
+                    finish_gelu::<S>(tile_rows, &tile);
+                }
+            }
+            row += tile_rows;
+        }
+        panel_at += depth * vectors * S::WIDTH;
+    }
+}
+
+struct Tile<'a> {
+    depth: usize,
+    width: usize,
+    input: *const f32,
+    input_stride: usize,
+    weight: *const f32,
+    bias: &'a [f32],
+    residual: Option<*const f32>,
+    output: *mut f32,
+    output_stride: usize,
+    activation: Activation,
+}
+
+/// Chooses the tile's shape; the shapes are constants so that the accumulators are registers.
+#[inline(always)]
+unsafe fn run_tile<S: Lanes>(rows: usize, vectors: usize, t: &Tile<'_>) {
+    macro_rules! shapes {
+        ($($rows:literal)*) => {
+            match (rows, vectors) {
+                $(($rows, 1) => tile::<S, $rows, 1>(t), ($rows, 2) => tile::<S, $rows, 2>(t), ($rows, 3) => tile::<S, $rows, 3>(t),)*
+                _ => unreachable!("a tile has 1 to 8 rows and 1 to {PANEL_VECTORS} registers"),
+            }
+        };
+    }
+    // SAFETY: passed on from the caller.
+    unsafe { shapes!(1 2 3 4 5 6 7 8) }
+}
+
+#[inline(always)]
+unsafe fn tile<S: Lanes, const ROWS: usize, const VECTORS: usize>(t: &Tile<'_>) {
+    // SAFETY: input rows hold `depth` floats, the panel `depth * VECTORS` registers, output and residual rows `width`.
+    unsafe {
+        let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
+        if !t.bias.is_empty() {
+            for v in 0..VECTORS {
+                let count = t.width.saturating_sub(v * S::WIDTH).min(S::WIDTH);
+                let bias = S::load_part(t.bias.as_ptr().add(v * S::WIDTH), count);
+                for row in &mut sums {
+                    row[v] = bias;
+                }
+            }
+        }
+        let mut weight = t.weight;
+        for k in 0..t.depth {
+            let mut weights = [S::splat(0.0); VECTORS];
+            for (v, register) in weights.iter_mut().enumerate() {
+                *register = S::load(weight.add(v * S::WIDTH));
+            }
+            weight = weight.add(VECTORS * S::WIDTH);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let value = S::splat(*t.input.add(row * t.input_stride + k));
+                for (sum, register) in sums.iter_mut().zip(weights) {
+                    *sum = value.mul_add(register, *sum);
+                }
+            }
+        }
+        let (zero, six) = (S::splat(0.0), S::splat(6.0));
+        for (row, sums) in sums.iter().enumerate() {
+            for (v, sum) in sums.iter().enumerate() {
+                let count = t.width.saturating_sub(v * S::WIDTH).min(S::WIDTH);
+                let at = row * t.output_stride + v * S::WIDTH;
+                let mut sum = if t.activation == Activation::Relu6 { sum.max(zero).min(six) } else { *sum };
+                if let Some(residual) = t.residual
+                    && t.activation != Activation::Gelu
+                {
+                    sum = sum.add(S::load_part(residual.add(at), count));
+                }
+                sum.store_part(t.output.add(at), count);
+            }
+        }
+    }
+}
+
+/// GELU is long: it runs over the finished tile, still in the first-level cache, instead of being unrolled into each shape.
+#[inline(always)]
+unsafe fn finish_gelu<S: Lanes>(rows: usize, t: &Tile<'_>) {
+    for row in 0..rows {
+        let mut column = 0;
+        while column < t.width {
+            let count = (t.width - column).min(S::WIDTH);
+            let at = row * t.output_stride + column;
+            // SAFETY: `column + count <= width`, within the output and residual rows; the caller is compiled for S.
+            unsafe {
+                let mut value = math::gelu(S::load_part(t.output.add(at), count));
+                if let Some(residual) = t.residual {
+                    value = value.add(S::load_part(residual.add(at), count));
+                }
+                value.store_part(t.output.add(at), count);
+            }
+            column += count;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::compare::{assert_close, numbers, variants};
+    use proptest::prelude::*;
+
+    fn weights(isa: Isa, depth: usize, columns: usize) -> Weights {
+        Weights::new(isa, &numbers(1, depth * columns), depth, &numbers(2, columns))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        #[test]
+        fn variants_follow_the_reference(
+            rows in 0usize..40, depth in 1usize..70, columns in 1usize..110, padding in 0usize..5,
+            activation in prop::sample::select(vec![Activation::None, Activation::Relu6, Activation::Gelu]),
+            with_bias: bool, with_residual: bool,
+        ) {
+            let input: Vec<f32> = numbers(3, rows * (depth + padding)).iter().map(|value| value * 3.0).collect();
+            let residual = numbers(4, rows * (columns + padding));
+            let run = |isa: Isa| {
+                let weights = weights(isa, depth, columns);
+                let mut output = vec![7.0; rows * (columns + padding)];
+                gemm(isa, Product {
+                    rows,
+                    input: &input,
+                    input_stride: depth + padding,
+                    panels: weights.panels(),
+                    bias: if with_bias { weights.bias() } else { &[] },
+                    activation,
+                    residual: with_residual.then_some(&residual),
+                    output_stride: columns + padding,
+                }, &mut output);
+                output
+            };
+            let want = run(Isa::SCALAR);
+            for isa in variants() {
+                assert_close(isa, &run(isa), &want, 2e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn a_known_product() {
+        let weights = Weights::new(Isa::SCALAR, &[1.0, 2.0, 3.0, 4.0], 2, &[0.5, -100.0]);
+        let mut output = [0.0; 2];
+        let product = Product {
+            rows: 1,
+            input: &[10.0, 0.1],
+            input_stride: 2,
+            panels: weights.panels(),
+            bias: weights.bias(),
+            activation: Activation::Relu6,
+            residual: Some(&[1.0, 1.0]),
+            output_stride: 2,
+        };
+        gemm(Isa::SCALAR, product, &mut output);
+        assert_eq!(output, [7.0, 1.0]);
+    }
+
+    #[test]
+    fn many_rows_cross_blocks() {
+        let (rows, depth, columns) = (1031, 1000, 7);
+        let input = numbers(5, rows * depth);
+        let run = |isa: Isa| {
+            let weights = weights(isa, depth, columns);
+            let mut output = vec![0.0; rows * columns];
+            let product = Product {
+                rows,
+                input: &input,
+                input_stride: depth,
+                panels: weights.panels(),
+                bias: weights.bias(),
+                activation: Activation::None,
+                residual: None,
+                output_stride: columns,
+            };
+            gemm(isa, product, &mut output);
+            output
+        };
+        let want = run(Isa::SCALAR);
+        variants().for_each(|isa| assert_close(isa, &run(isa), &want, 1e-4));
+    }
+
+    #[test]
+    #[should_panic(expected = "output is too short")]
+    fn a_short_output_is_refused() {
+        let isa = Isa::best();
+        let weights = weights(isa, 4, 4);
+        let product = Product {
+            rows: 2,
+            input: &[0.0; 8],
+            input_stride: 4,
+            panels: weights.panels(),
+            bias: weights.bias(),
+            activation: Activation::None,
+            residual: None,
+            output_stride: 4,
+        };
+        gemm(isa, product, &mut [0.0; 7]);
+    }
+}
