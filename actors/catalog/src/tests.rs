@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod disk;
+mod figures;
 
 use std::time::Duration;
 
