@@ -2,6 +2,7 @@
 //! An actor crate names this crate and never another actor crate.
 
 pub mod catalog;
+pub mod gateway;
 pub mod ingest;
 pub mod journal;
 pub mod queue;

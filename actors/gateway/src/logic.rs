@@ -1,0 +1,7 @@
+//! Everything that decides: plain data, plain functions.
+
+pub(crate) mod cursor;
+pub(crate) mod guard;
+pub(crate) mod merge;
+pub(crate) mod nearest;
+pub(crate) mod ranking;

@@ -1,0 +1,157 @@
+//! Which address leads where, in which class of requests, and the contract of it all.
+
+pub(crate) mod availability;
+pub(crate) mod feeds;
+pub(crate) mod operations;
+pub(crate) mod products;
+pub(crate) mod search;
+pub(crate) mod shop;
+pub(crate) mod tasks;
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::Response;
+use axum::routing::{get, post, put};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+
+use crate::config::Config;
+use crate::edge::{self, Admission, Class};
+use crate::house::House;
+use crate::pages;
+use crate::pages::assets;
+use crate::problem::ProblemBody;
+
+/// What every handler sees.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub config: Config,
+    pub house: House,
+    pub started: Instant,
+    pub shelf: shop::Shelf,
+}
+
+impl App {
+    pub(crate) fn new(config: Config, house: House) -> Self {
+        Self(Arc::new(Shared { config, house, started: Instant::now(), shelf: shop::Shelf::default() }))
+    }
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// The whole HTTP service.
+pub(crate) fn router(app: App) -> Router {
+    metrics::counter!("gotham_unavailable_shown_total").increment(0);
+    let in_class = |class: Class, routes: Router<App>| routes.layer(from_fn_with_state(Admission::new(class, &app.config), edge::admit));
+    Router::new()
+        .merge(in_class(Class::Serving, serving()))
+        .merge(in_class(Class::Write, writes()))
+        .merge(in_class(Class::Bulk, bulk()))
+        .merge(in_class(Class::Stream, Router::new().route("/v1/tasks/{id}/events", get(tasks::events))))
+        .merge(in_class(Class::Operations, operations()))
+        .layer(CatchPanicLayer::custom(edge::panicked))
+        .layer(map_response(plain))
+        .layer(from_fn_with_state(app.clone(), edge::edge))
+        .with_state(app)
+}
+
+/// The panic layer has a body type of its own.
+async fn plain(response: Response) -> Response {
+    response
+}
+
+fn serving() -> Router<App> {
+    Router::new()
+        .route("/", get(pages::store::root))
+        .route("/store", get(pages::store::browse).post(pages::store::by_photo))
+        .route("/store/p/{id}", get(pages::store::detail))
+        .route("/assets/{name}", get(assets::asset))
+        .route("/v1/search", get(search::simple).post(search::full))
+        .route("/v1/products", get(products::list))
+        .route("/v1/products/{id}", get(products::one))
+        .route("/v1/products/{id}/similar", get(search::similar))
+        .route("/v1/products/{id}/variants", get(products::variants))
+        .route("/v1/products/{id}/image", get(products::image))
+}
+
+fn writes() -> Router<App> {
+    Router::new()
+        .route("/v1/products/{id}", put(products::put).patch(products::patch).delete(products::delete))
+        .route("/v1/availability/{id}", put(availability::put))
+        .route("/v1/tasks/{id}", post(tasks::act))
+        .route("/v1/queues/{name}", post(operations::act_on_queue))
+}
+
+fn bulk() -> Router<App> {
+    Router::new()
+        .route("/v1/feeds", post(feeds::create))
+        .route("/v1/products:batch", post(feeds::products_batch))
+        .route("/v1/products:export", get(products::export))
+        .route("/v1/availability:batch", post(availability::batch))
+}
+
+fn operations() -> Router<App> {
+    Router::new()
+        .route("/livez", get(operations::livez))
+        .route("/readyz", get(operations::readyz))
+        .route("/version", get(operations::version))
+        .route("/metrics", get(operations::metrics_text))
+        .route("/openapi.json", get(operations::openapi_json))
+        .route("/docs", get(pages::docs::docs))
+        .route("/console", get(pages::console::console))
+        .route("/console/feeds/{id}", get(pages::console::feed))
+        .route("/v1/registry", get(operations::registry))
+        .route("/v1/config", get(operations::config))
+        .route("/v1/models", get(operations::models))
+        .route("/v1/queues/{name}/dead-letters", get(operations::dead_letters))
+        .route("/v1/feeds/{id}", get(feeds::one))
+        .route("/v1/feeds/{id}/rejects", get(feeds::rejects))
+        .route("/v1/feeds/{id}/report", get(feeds::report))
+        .route("/v1/tasks", get(tasks::list))
+        .route("/v1/tasks/{id}", get(tasks::one))
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Gotham", description = "A self-hosted retail appliance: feeds in; visual search, text search and similar products out."),
+    paths(
+        search::simple, search::full, search::similar,
+        products::list, products::one, products::put, products::patch, products::delete, products::variants, products::image, products::export,
+        availability::put, availability::batch,
+        feeds::create, feeds::products_batch, feeds::one, feeds::rejects, feeds::report,
+        tasks::list, tasks::one, tasks::events, tasks::cancel,
+        operations::livez, operations::readyz, operations::version, operations::metrics_text, operations::openapi_json,
+        operations::registry, operations::config, operations::models, operations::dead_letters, operations::redrive,
+    ),
+    components(schemas(ProblemBody)),
+    tags(
+        (name = "search", description = "Ranked answers: by words, picture, product or vector"),
+        (name = "products", description = "The catalog, one product or all of them"),
+        (name = "availability", description = "Price and stock alone: visible everywhere within a second"),
+        (name = "feeds", description = "Whole catalogs and changes, read in the background"),
+        (name = "tasks", description = "How far background work is"),
+        (name = "operations", description = "Health, metrics, queues, settings"),
+    )
+)]
+struct Contract;
+
+/// The contract, OpenAPI 3.1, as JSON with a line break at the end: what `/openapi.json` answers and `data/openapi.json` holds.
+pub fn openapi() -> String {
+    let mut document = Contract::openapi();
+    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    let mut json = document.to_pretty_json().expect("the contract holds strings, numbers and lists alone");
+    json.push('\n');
+    json
+}
