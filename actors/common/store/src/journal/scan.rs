@@ -99,3 +99,16 @@ pub(super) fn was_durable(file: &File, position: u64, end: u64) -> io::Result<bo
     }
     Ok(false)
 }
+
+/// Whether only zeros stand between `position` and `end`.
+pub(super) fn is_blank(file: &File, position: u64, end: u64) -> io::Result<bool> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    for at in (position..end).step_by(CHUNK_BYTES) {
+        let bytes = &mut chunk[..usize::try_from(end - at).unwrap_or(usize::MAX).min(CHUNK_BYTES)];
+        file.read_exact_at(bytes, at)?;
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

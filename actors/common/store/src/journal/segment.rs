@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::JournalEntry;
 use super::frame::{SEGMENT_HEADER_BYTES, read_segment_header, segment_header};
-use super::scan::{ScanError, Scanner, was_durable};
+use super::scan::{ScanError, Scanner, is_blank, was_durable};
 use crate::files;
 use crate::store::StoreError;
 
@@ -85,7 +85,7 @@ impl Segment {
         Ok(Self { first, path, extent: Mutex::new(Extent { end, bytes, marks: None }) })
     }
 
-    /// Opens the last segment: checks every record, cuts a torn tail off, and flushes what is left, since a killed process
+    /// Opens the last segment: checks every record, cuts a torn tail and the zeros behind it off, and flushes what is left, since a killed process
     /// may have left records that were written but never flushed.
     pub(super) fn open_last(path: PathBuf, first: u64) -> Result<(Self, File), StoreError> {
         let failed = |error| StoreError::io(path.display(), error);
@@ -93,7 +93,9 @@ impl Segment {
         let bytes = check_header(&file, &path, first)?;
         let extent = whole_appends(&file, &path, first, bytes)?;
         if extent.bytes < bytes {
-            tracing::warn!(path = %path.display(), cut_bytes = bytes - extent.bytes, "cut the torn tail of the journal");
+            if !is_blank(&file, extent.bytes, bytes).map_err(failed)? {
+                tracing::warn!(path = %path.display(), cut_bytes = bytes - extent.bytes, "cut the torn tail of the journal");
+            }
             file.set_len(extent.bytes).map_err(failed)?;
         }
         file.sync_all().map_err(failed)?;

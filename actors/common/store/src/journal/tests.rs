@@ -121,6 +121,24 @@ fn an_interrupted_group_that_lost_an_early_page_is_a_torn_tail() {
 }
 
 #[test]
+fn zeros_behind_the_last_record_are_cut_off() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let journal = open(dir.path());
+    journal.append(records(&["kept"])).wait().expect("a durable append");
+    let kept = journal.bytes();
+    let path = files(dir.path()).remove(0);
+    let length = || fs::metadata(&path).expect("the segment").len();
+    assert!(length() > kept, "zeros stand ahead while it is written");
+    drop(journal);
+    assert_eq!(length(), kept);
+    edit(&path, |bytes| bytes.resize(kept as usize + 100_000, 0));
+    let journal = open(dir.path());
+    assert_eq!(length(), kept);
+    assert_eq!(journal.append(records(&["more"])).wait().ok(), Some(1..2));
+    assert_eq!(bodies(&journal, 0), ["kept", "more"]);
+}
+
+#[test]
 fn damage_before_a_later_group_is_an_error_with_file_and_position() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let journal = open(dir.path());

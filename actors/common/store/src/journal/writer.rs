@@ -15,6 +15,9 @@ use crate::files;
 use crate::queue::Taken;
 use crate::store::StoreError;
 
+/// The file is filled with zeros up to a multiple of this, ahead of its records: a flush that changes neither the file's length
+/// nor its blocks need not wait for the file system's own log.
+const FILL_BYTES: u64 = 512 * 1024;
 /// A write buffer that a large group has grown beyond this is given back.
 const BUFFER_KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -29,12 +32,15 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     segment: Arc<Segment>,
     file: File,
+    /// Bytes of the file, the zeros ahead included.
+    filled: u64,
     buffer: Vec<u8>,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, segment: Arc<Segment>, file: File) -> Self {
-        Self { shared, segment, file, buffer: Vec::new() }
+        let filled = segment.extent().bytes;
+        Self { shared, segment, file, filled, buffer: Vec::new() }
     }
 
     /// Serves until the queue is closed and empty.
@@ -45,6 +51,10 @@ impl Writer {
                 Taken::Nothing => {}
                 Taken::Closed => break,
             }
+        }
+        let closed = self.shared.poison.check().and_then(|()| self.cut_to_size());
+        if let Err(error) = closed {
+            tracing::error!(%error, "the journal was not closed properly");
         }
     }
 
@@ -87,7 +97,12 @@ impl Writer {
             }
             ranges.push(first..extent.end);
         }
-        extent.bytes += self.buffer.len() as u64;
+        let written = self.buffer.len() as u64;
+        extent.bytes += written;
+        if extent.bytes > self.filled {
+            self.filled = extent.bytes.next_multiple_of(FILL_BYTES);
+            self.buffer.resize((self.filled - durable_position) as usize, 0);
+        }
         let failed = |error| StoreError::io(self.segment.path.display(), error);
         self.file.write_all_at(&self.buffer, durable_position).map_err(failed)?;
         files::sync_data(&self.file).map_err(failed)?;
@@ -96,7 +111,7 @@ impl Writer {
         self.shared.end.send_replace(end);
         metrics::gauge!("gotham_journal_end_offset").set(end as f64);
         metrics::histogram!("gotham_journal_flush_seconds").record(started.elapsed());
-        metrics::counter!("gotham_journal_bytes_total").increment(self.buffer.len() as u64);
+        metrics::counter!("gotham_journal_bytes_total").increment(written);
         if self.buffer.capacity() > BUFFER_KEPT_BYTES_MAX {
             self.buffer = Vec::new();
         }
@@ -110,12 +125,22 @@ impl Writer {
             (extent.end, extent.bytes)
         };
         if bytes > self.shared.config.segment_bytes_max && end > self.segment.first {
+            self.cut_to_size()?;
             let (segment, file) = Segment::create(&self.shared.dir, end)?;
+            self.filled = segment.extent().bytes;
             self.segment = Arc::new(segment);
             self.file = file;
             self.shared.segments_mut().push(self.segment.clone());
         }
         Ok(())
+    }
+
+    /// Takes the zeros behind the last record away: a closed segment ends with its last record.
+    fn cut_to_size(&mut self) -> Result<(), StoreError> {
+        let bytes = self.segment.extent().bytes;
+        let cut = self.file.set_len(bytes).and_then(|()| self.file.sync_all());
+        self.filled = bytes;
+        cut.map_err(|error| StoreError::io(self.segment.path.display(), error))
     }
 }
 
