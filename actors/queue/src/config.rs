@@ -15,7 +15,7 @@ pub struct Config {
     pub shrink_ratio_min: f64,
     /// The most different products in one feed run; their hashed ids are kept in memory while it is under way.
     pub run_products_max: usize,
-    /// How long one call of Watchtower may take, within the caller's own deadline.
+    /// How long one call of Watchtower may take, within the caller's own deadline. The queues wait meanwhile.
     pub apply_timeout_ms_max: u64,
     /// Expired leases and jobs that have become due are noticed at least this often.
     pub tick_interval_ms_max: u64,
@@ -27,7 +27,8 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueueConfig {
-    /// The most open jobs: waiting, delayed and leased. At the bound, changes wait in the journal.
+    /// The most open jobs: waiting, delayed and leased. At the bound, changes wait in the journal. 100,000 take
+    /// about 32 MB of memory.
     pub jobs_max: usize,
     /// The most dead letters kept; over the bound the oldest is dropped.
     pub dead_letters_max: usize,
@@ -50,7 +51,7 @@ impl Default for Config {
             embed_text: QueueConfig::default(),
             shrink_ratio_min: 0.5,
             run_products_max: 10_000_000,
-            apply_timeout_ms_max: 30_000,
+            apply_timeout_ms_max: 10_000,
             tick_interval_ms_max: 500,
             follow_records_max: 512,
         }

@@ -43,12 +43,12 @@ impl Follower {
     pub(crate) fn load(args: &Args) -> Result<Self, StoreError> {
         let mut positions = Vec::with_capacity(CONSUMERS.len());
         for (queue, consumer) in QueueName::ALL.into_iter().zip(CONSUMERS) {
-            let offset = load_offset(&*args.store, consumer)?;
-            args.journal.consumer_at(consumer, offset);
-            positions.push(Position { queue, consumer, offset, sweep: None });
+            let mut position = Position { queue, consumer, offset: load_offset(&*args.store, consumer)?, sweep: None };
+            position.check(&args.journal);
+            positions.push(position);
         }
         let follower = Self(positions);
-        args.view.set_journal_offset(follower.offset());
+        follower.tell(args);
         Ok(follower)
     }
 
@@ -59,11 +59,9 @@ impl Follower {
 
     /// One bounded step for each queue that has room.
     pub(crate) async fn follow(&mut self, args: &Args, shelves: &mut Shelves) -> Result<(), StoreError> {
-        let kept = args.journal.start()..=args.journal.end();
-        let mut ops = Vec::new();
-        let mut behind: Vec<_> =
-            self.0.iter_mut().filter(|position| position.offset != *kept.end() && shelves.has_room(position.queue)).collect();
-        for position in behind.extract_if(.., |position| !kept.contains(&position.offset)) {
+        let (end, mut ops) = (args.journal.end(), Vec::new());
+        let mut behind: Vec<_> = self.0.iter_mut().filter(|position| position.offset != end && shelves.has_room(position.queue)).collect();
+        for position in behind.extract_if(.., |position| position.check(&args.journal)) {
             position.sweep(args, shelves, &mut ops).await?;
         }
         while let Some(offset) = behind.first().map(|position| position.offset) {
@@ -76,15 +74,16 @@ impl Follower {
             return Ok(());
         }
         shelves.commit(ops).await?;
-        for position in &self.0 {
-            args.journal.consumer_at(position.consumer, position.offset);
-        }
-        args.view.set_journal_offset(self.offset());
+        self.tell(args);
         Ok(())
     }
 
-    fn offset(&self) -> u64 {
-        self.0.iter().map(|position| position.offset).min().unwrap_or(0)
+    /// Tells the journal and the readers how far each queue, and the slowest of them, has come.
+    fn tell(&self, args: &Args) {
+        for position in &self.0 {
+            args.journal.consumer_at(position.consumer, position.reached());
+        }
+        args.view.set_journal_offset(self.0.iter().map(Position::reached).min().unwrap_or(0));
     }
 }
 
@@ -104,13 +103,26 @@ impl Position {
         Ok(())
     }
 
+    /// Whether the journal cannot be followed from here; then the catalog is swept instead.
+    fn check(&mut self, journal: &Journal) -> bool {
+        let resume = journal.end();
+        if self.sweep.is_none() && !(journal.start()..=resume).contains(&self.offset) {
+            let (consumer, offset) = (self.consumer, self.offset);
+            tracing::warn!(consumer, offset, "the journal does not have what is to be followed: every product gets a job");
+            self.sweep = Some(Sweep { after: None, resume });
+        }
+        self.sweep.is_some()
+    }
+
+    /// The offset before which every change has become a job.
+    fn reached(&self) -> u64 {
+        if self.sweep.is_some() { 0 } else { self.offset }
+    }
+
     /// One page of the catalog.
     async fn sweep(&mut self, args: &Args, shelves: &mut Shelves, ops: &mut Vec<Op>) -> Result<(), StoreError> {
         let (queue, consumer, records_max) = (self.queue, self.consumer, args.config.follow_records_max);
-        let sweep = self.sweep.get_or_insert_with(|| {
-            tracing::warn!(consumer, offset = self.offset, "the journal does not have what is to be followed: every product gets a job");
-            Sweep { after: None, resume: args.journal.end() }
-        });
+        let Some(sweep) = &mut self.sweep else { return Ok(()) };
         let (snapshot, after) = (args.catalog.snapshot(), sweep.after.clone());
         let page = blocking(move || Ok::<_, StoreError>(snapshot.page(after.as_ref().map(ProductId::as_str), records_max))).await?;
         let mut fitted = 0;

@@ -1,7 +1,7 @@
 //! One queue in memory: who waits, who is due, who holds what. Every change goes into `ops`, to be committed before it is
 //! answered; a commit that fails is cured by a restart, which loads what is stored.
 //!
-//! An open job takes about 300 bytes here with a short product id, so a full queue of the default bound about 30 MB.
+//! An open job takes about 320 bytes (measured with product ids of 16 characters): 32 MB for 100,000 of them.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,6 +15,9 @@ use crate::logic::backoff::backoff_ms;
 use crate::logic::job::{Again, Job, Now, State, cut, place};
 use crate::logic::sequence::Sequence;
 use crate::records::{DeadRecord, Shelf, delete, put_dead, put_job};
+
+/// Leases ended at a time.
+const EXPIRED_MAX: usize = 1024;
 
 /// The queue is at its bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +147,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Lets time pass: delayed jobs become due, leases that have run out count as failed attempts.
+    /// Lets time pass: delayed jobs become due, leases that have run out count as failed attempts (so many at a time that a commit
+    /// keeps its size; the next call goes on).
     pub(crate) fn advance(&mut self, now: Now, ops: &mut Vec<Op>) {
         while let Some(&(due_ms, id)) = self.delayed.first().filter(|(due_ms, _)| *due_ms <= now.steady_ms) {
             self.delayed.remove(&(due_ms, id));
@@ -153,7 +157,8 @@ impl Queue {
                 self.wakes += 1;
             }
         }
-        while let Some(&(_, id)) = self.leased.first().filter(|(until_ms, _)| *until_ms <= now.steady_ms) {
+        for _ in 0..EXPIRED_MAX {
+            let Some(&(_, id)) = self.leased.first().filter(|(until_ms, _)| *until_ms <= now.steady_ms) else { break };
             let Some(job) = self.lift(id) else { break };
             self.tally.expired += 1;
             self.fail(now, id, job, "the lease ran out before the job was settled", ops);
