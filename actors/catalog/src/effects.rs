@@ -105,7 +105,7 @@ fn load_store(store: &dyn Store) -> Result<Loaded, StoreError> {
         let page = store.range(Keyspace::Catalog, (behind, Bound::Unbounded), LOAD_PAGE_MAX)?;
         for (key, value) in &page.entries {
             match unseal(key, value) {
-                Ok((id, record)) => catalog.insert(&id, record),
+                Ok((id, record)) => catalog.insert(&id, &record, value),
                 Err(error) => {
                     quarantine(&error);
                     damaged.push(key.clone());

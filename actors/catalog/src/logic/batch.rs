@@ -52,7 +52,7 @@ impl Batch {
         if value.len() > VALUE_BYTES_MAX {
             return Err(CatalogError::TooLarge { id, bytes: value.len(), bytes_max: VALUE_BYTES_MAX });
         }
-        self.catalog.insert(&id, record);
+        self.catalog.insert(&id, &record, &value);
         self.writes.push(Write { journal, key, value });
         Ok(())
     }

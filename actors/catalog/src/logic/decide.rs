@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{Offer, PartHashes, Parts, Product, ProductId};
-use protocol::catalog::{Change, Outcome};
+use protocol::catalog::{CatalogSnapshot, Change, Outcome};
 use protocol::ingest::RunId;
 use protocol::journal::CatalogChange;
 
@@ -28,7 +28,7 @@ pub(crate) fn decide(catalog: &Catalog, change: Change, now_ms: i64) -> Decision
 }
 
 fn upsert(catalog: &Catalog, product: Arc<Product>, hashes: PartHashes, source: &str, run: Option<RunId>, now_ms: i64) -> Decision {
-    let before = catalog.product(product.id.as_str());
+    let before = catalog.kept(product.id.as_str());
     let parts = before.map_or(Parts::ALL, |before| before.hashes.difference(&hashes));
     // A product that comes from another source than before belongs to that one from now on, even when nothing else differs.
     if parts.is_empty() && before.is_some_and(|before| &*before.source == source) {
@@ -45,8 +45,8 @@ fn upsert(catalog: &Catalog, product: Arc<Product>, hashes: PartHashes, source: 
 }
 
 fn set_offer(catalog: &Catalog, id: &ProductId, variant: Option<&str>, offer: Offer, now_ms: i64) -> Decision {
-    let Some(before) = catalog.product(id.as_str()) else { return Decision::Nothing(Outcome::NotFound) };
-    let mut product = before.product.clone();
+    let Some(before) = catalog.get(id.as_str()).map(Arc::unwrap_or_clone) else { return Decision::Nothing(Outcome::NotFound) };
+    let mut product = before.product;
     match variant {
         None => set_whole_offer(&mut product, offer),
         Some(variant) => match product.variants.iter_mut().find(|known| known.id == variant) {
@@ -81,7 +81,7 @@ fn set_whole_offer(product: &mut Product, offer: Offer) {
 }
 
 fn delete(catalog: &Catalog, id: ProductId, run: Option<RunId>, now_ms: i64) -> Decision {
-    let Some(before) = catalog.product(id.as_str()) else {
+    let Some(before) = catalog.kept(id.as_str()) else {
         // The same run asking again, because the first answer was lost, gets the same answer.
         let is_repeated = run.is_some() && catalog.tombstone(id.as_str()).is_some_and(|tombstone| tombstone.run == run);
         return Decision::Nothing(if is_repeated { Outcome::Deleted } else { Outcome::NotFound });
@@ -96,7 +96,6 @@ fn delete(catalog: &Catalog, id: ProductId, run: Option<RunId>, now_ms: i64) -> 
 mod tests {
     use Outcome::{Created, Deleted, NotFound, Unchanged, Updated};
     use domain::Availability;
-    use protocol::catalog::CatalogSnapshot;
 
     use super::*;
     use crate::logic::batch::Batch;

@@ -35,7 +35,7 @@ fn replay_entry(catalog: &mut Catalog, body: &[u8]) -> Result<Option<Write>, Rec
     let id = change.id.clone();
     let Some(record) = catalog.resolve(change) else { return Ok(None) };
     let (key, value) = seal(&id, &record)?;
-    catalog.insert(&id, record);
+    catalog.insert(&id, &record, &value);
     Ok(Some(Write { journal: Vec::new(), key, value }))
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn leave_tombstones(catalog: &mut Catalog, damaged: &[Vec<u8>], end: 
     let ids = damaged.iter().filter_map(|key| std::str::from_utf8(key).ok()?.parse::<ProductId>().ok());
     for id in ids {
         if catalog.revision(id.as_str()) == 0 {
-            catalog.insert(&id, CatalogRecord::Deleted(Tombstone { revision: end, run: None }));
+            catalog.insert(&id, &CatalogRecord::Deleted(Tombstone { revision: end, run: None }), &[]);
         }
     }
 }
@@ -80,7 +80,7 @@ mod tests {
         let mut catalog = Catalog::default();
         for Write { key, value, .. } in writes {
             let id = std::str::from_utf8(key).expect("an id").parse().expect("an id");
-            catalog.insert(&id, CatalogRecord::unseal(key, value).expect("a record"));
+            catalog.insert(&id, &CatalogRecord::unseal(key, value).expect("a record"), value);
         }
         catalog
     }

@@ -63,7 +63,7 @@ fn figures_of_memory() {
         let write = &batch.writes[0];
         stored_bytes += write.value.len();
         let record = CatalogRecord::unseal(&write.key, &write.value).expect("a record");
-        catalog.insert(&fashion(index).id, record);
+        catalog.insert(&fashion(index).id, &record, &write.value);
     }
     let bytes = resident_bytes() - before;
     println!(
