@@ -44,7 +44,8 @@ pub struct Batman;
 /// What a restart makes anew.
 pub struct State {
     vectors: Workers<VectorJob, Result<bool, SearchError>>,
-    follower: Follower,
+    /// Always there until the actor stops.
+    follower: Option<Follower>,
     /// Spaces whose model was not known yet.
     unfilled: Vec<Space>,
     _waker: TaskGuard,
@@ -73,7 +74,7 @@ impl Actor for Batman {
         let (follower, is_open) = Follower::spawn(sources)?;
         let vectors = Workers::spawn("batman-indexer", 1, 1, move |_| indexer(&config, &shared, &catalog, &vision))?;
         let waker = kit::wake(myself, journal.watch(), TICK_INTERVAL_MAX, || SearchMsg::Tick);
-        let mut state = State { vectors, follower, unfilled: Space::ALL.to_vec(), _waker: waker };
+        let mut state = State { vectors, follower: Some(follower), unfilled: Space::ALL.to_vec(), _waker: waker };
         state.fill().await?;
         is_open.await.map_err(|_| "the keyword index does not open")?;
         Ok(state)
@@ -98,11 +99,18 @@ impl Actor for Batman {
                 }
             }
             SearchMsg::Tick => {
-                if !state.follower.nudge() {
+                if !state.follower.as_ref().is_some_and(Follower::nudge) {
                     return Err("the keyword index has stopped following the journal".into());
                 }
                 state.fill().await?;
             }
+        }
+        Ok(())
+    }
+
+    async fn post_stop(&self, _: ActorRef<Self::Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        if let Some(follower) = state.follower.take() {
+            tokio::task::spawn_blocking(|| follower.stop()).await?;
         }
         Ok(())
     }

@@ -28,6 +28,8 @@ const READ_RECORDS_MAX: usize = 1_024;
 const READ_BYTES_MAX: usize = 4 << 20;
 /// Products that are taken from the catalog at a time when the index is made anew.
 const REBUILD_PAGE: usize = 1_024;
+/// How soon a deletion that the catalog does not show yet is looked at again.
+const DELETION_INTERVAL: Duration = Duration::from_millis(100);
 /// So many changes without an effect on the words may pass before the offset is committed for their sake.
 const UNCOMMITTED_OFFSET_MAX: u64 = 20_000;
 
@@ -73,6 +75,13 @@ impl Follower {
         // A nudge that is still waiting stands for this one too.
         let _ = self.nudges.try_send(());
         !self.thread.is_finished()
+    }
+
+    /// Ends the thread and waits until it has closed the index. Blocks: not for async threads.
+    pub(crate) fn stop(self) {
+        drop(self.nudges);
+        // A panic of the thread has been reported where it happened.
+        let _ = self.thread.join();
     }
 }
 
@@ -213,13 +222,13 @@ impl Following {
                 self.sources.journal.consumer_at(NAME, self.offset);
             }
             self.sources.shared.follow_to(self.offset);
-            return Ok((!self.deleted.is_empty()).then(|| self.interval()));
+            return Ok((!self.deleted.is_empty()).then_some(DELETION_INTERVAL));
         }
         let waited = self.committed_at.map_or(Duration::MAX, |at| at.elapsed());
         let is_due = if is_behind { self.uncommitted >= self.sources.config.commit_changes_max } else { waited >= self.interval() };
         if is_due {
             self.commit()?;
-            return Ok((!self.deleted.is_empty()).then(|| self.interval()));
+            return Ok((!self.deleted.is_empty()).then_some(DELETION_INTERVAL));
         }
         Ok(Some(self.interval().saturating_sub(waited)))
     }

@@ -7,7 +7,7 @@ use domain::Product;
 use tantivy::directory::MmapDirectory;
 use tantivy::indexer::IndexWriterOptions;
 use tantivy::query::AllQuery;
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Term};
+use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyError, Term};
 
 use crate::logic::words::{FORMAT, WordTokenizer};
 use crate::searcher::keywords::{Fields, KeywordSnapshot, TOKENIZER, schema};
@@ -22,11 +22,15 @@ pub(crate) struct KeywordWriter {
 }
 
 impl KeywordWriter {
-    /// Opens the index in `dir`. One that is damaged or of another shape is thrown away: it can be made anew.
+    /// Opens the index in `dir`. One that is damaged or of another shape is thrown away: it can be made anew. One that
+    /// another process has open is an error.
     pub(crate) fn open(dir: &Path, memory_bytes_max: usize) -> tantivy::Result<Self> {
         fs::create_dir_all(dir)?;
         let opened = open_index(dir).and_then(|index| Self::new(index, memory_bytes_max));
         opened.or_else(|error| {
+            if matches!(error, TantivyError::LockFailure(..)) {
+                return Err(error);
+            }
             tracing::warn!(%error, "the keyword index does not open and is made anew");
             fs::remove_dir_all(dir)?;
             fs::create_dir_all(dir)?;
@@ -84,7 +88,7 @@ fn open_index(dir: &Path) -> tantivy::Result<Index> {
     let index = Index::open_or_create(MmapDirectory::open(dir)?, schema().0)?;
     index.tokenizers().register(TOKENIZER, WordTokenizer);
     let damaged = index.validate_checksum()?;
-    if damaged.is_empty() { Ok(index) } else { Err(tantivy::TantivyError::SystemError(format!("{} damaged files", damaged.len()))) }
+    if damaged.is_empty() { Ok(index) } else { Err(TantivyError::SystemError(format!("{} damaged files", damaged.len()))) }
 }
 
 /// `None` when the words of the index were made in another way than they would be today.

@@ -35,7 +35,7 @@ pub fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    let plain: String = text.to_lowercase().chars().filter(|c| !is_combining(*c)).map(|c| if c == 'ё' { 'е' } else { c }).collect();
+    let plain: String = text.to_lowercase().chars().filter(|c| !is_combining(*c)).map(fold_cyrillic).collect();
     let mut folder = TextAnalyzer::builder(RawTokenizer::default()).filter(AsciiFoldingFilter).build();
     let mut stream = folder.token_stream(&plain);
     if stream.advance() { std::mem::take(&mut stream.token_mut().text) } else { String::new() }
@@ -135,6 +135,15 @@ fn cut(run: &str) -> &str {
 
 fn is_mark(gap: &str) -> bool {
     matches!(gap, "-" | "'" | "’" | "." | "_" | "&" | "+" | "‐" | "‑")
+}
+
+/// The Cyrillic letters that are composed of another and a mark.
+fn fold_cyrillic(c: char) -> char {
+    match c {
+        'ё' => 'е',
+        'й' => 'и',
+        c => c,
+    }
 }
 
 fn is_combining(c: char) -> bool {

@@ -91,7 +91,8 @@ impl KeywordSnapshot {
             return Ok(Vec::new());
         }
         let found = self.find(&self.query(words, &parsed, Occur::Must), limit, exclude)?;
-        if !found.is_empty() || parsed.len() == 1 {
+        let is_one_term = parsed.len() == 1 && parsed[0].parts.len() == 1;
+        if !found.is_empty() || is_one_term {
             return Ok(found);
         }
         self.find(&self.query(words, &parsed, Occur::Should), limit, exclude)
@@ -107,15 +108,15 @@ impl KeywordSnapshot {
     /// The whole query as an identifier, or each (`Must`) or any (`Should`) of its words.
     fn query(&self, text: &str, words: &[Word], occur: Occur) -> BooleanQuery {
         let last = words.len() - 1;
-        let each = words.iter().enumerate().map(|(index, word)| (occur, self.word(word, index == last))).collect();
+        let each = words.iter().enumerate().map(|(index, word)| (occur, self.word(word, occur, index == last))).collect();
         let mut either: Vec<(Occur, Box<dyn Query>)> = vec![(Occur::Should, Box::new(BooleanQuery::new(each)))];
         either.extend(self.code(text).map(|query| (Occur::Should, query)));
         BooleanQuery::new(either)
     }
 
-    fn word(&self, word: &Word, is_last: bool) -> Box<dyn Query> {
+    fn word(&self, word: &Word, occur: Occur, is_last: bool) -> Box<dyn Query> {
         let last = word.parts.len() - 1;
-        let parts = word.parts.iter().enumerate().map(|(index, part)| (Occur::Must, self.term(part, is_last && index == last)));
+        let parts = word.parts.iter().enumerate().map(|(index, part)| (occur, self.term(part, is_last && index == last)));
         let mut either: Vec<Box<dyn Query>> = vec![Box::new(BooleanQuery::new(parts.collect()))];
         if let Some(joined) = &word.joined {
             either.push(self.term(joined, is_last));
