@@ -157,7 +157,9 @@ impl Builder {
         if !scale.iter().all(|scale| scale.is_finite()) {
             return Err(ModelError::Tensor { name: format!("{name}.running_var"), reason: "holds negative numbers".into() });
         }
-        let bias = shift.iter().zip(&mean).zip(&scale).map(|((shift, mean), scale)| (f64::from(*shift) - f64::from(*mean) * scale) as f32);
-        Ok((scale, self.plan.constant(format!("{name}.bias"), &[channels], bias.collect())?))
+        let folded =
+            shift.iter().zip(&mean).zip(&scale).map(|((shift, mean), scale)| (f64::from(*shift) - f64::from(*mean) * scale) as f32);
+        let bias = self.plan.constant(format!("{name}.bias"), &[channels], folded.collect())?;
+        Ok((scale, bias))
     }
 }

@@ -137,7 +137,7 @@ fn inputs_at_the_edge() {
     let model = load_text_model(&bytes(folder.join("model.safetensors")), &bytes(folder.join("tokenizer.json"))).expect("the model loads");
     assert_eq!(model.tokenize("").expect("tokenizes"), [101, 102]);
     assert_eq!(model.tokenize(&"wörd ".repeat(100_000)).expect("tokenizes").len(), 256);
-    assert_eq!(model.embed::<&str>(&[]).expect("embeds"), []);
+    assert!(model.embed::<&str>(&[]).expect("embeds").is_empty());
     let length: f32 = model.embed(&["", "a"]).expect("embeds").iter().map(|x| x * x).sum();
     assert!((length - 2.0).abs() < 1e-5, "two vectors of length one");
     assert!(matches!(model.embed_tokens(&[&[30_522]]), Err(ModelError::Run(RunError::Token { token: 30_522, .. }))));
@@ -145,7 +145,7 @@ fn inputs_at_the_edge() {
     let weights = bytes(models.join("efficientnet-lite0").join("efficientnet-lite0-57934424.pth"));
     let model = load_image_model(&weights).expect("the model loads");
     assert!(matches!(model.embed(&[0; 100], 1), Err(ModelError::Run(RunError::Pixels { .. }))));
-    assert_eq!(model.embed(&[], 0).expect("embeds"), []);
+    assert!(model.embed(&[], 0).expect("embeds").is_empty());
     assert!(matches!(load_image_model(&weights[..weights.len() - 1]), Err(ModelError::Format { .. })));
     assert!(matches!(load_text_model(&weights, b"{}"), Err(ModelError::Format { format: "tokenizer.json", .. })));
 }
