@@ -66,6 +66,9 @@ fn figures_of_memory() {
         catalog.insert(&fashion(index).id, &record, &write.value);
     }
     let bytes = resident_bytes() - before;
+    let started = Instant::now();
+    let found = (0..PRODUCTS).filter(|index| catalog.get(&format!("sku-{:07}", index * 7919 % PRODUCTS)).is_some()).count();
+    println!("get: {} ns, {found} found", started.elapsed().as_nanos() as usize / PRODUCTS);
     println!(
         "memory: {} MiB for {} products, {} bytes each; {} bytes each stored",
         bytes >> 20,
