@@ -61,7 +61,8 @@ impl<'s> Draft<'s> {
             let reject = place.finding("missing_title", "the product has no title");
             return Err(Reject { product_id: Some(id.to_string()), ..reject });
         }
-        let mut draft = Self { product: Product::new(id, String::new()), settings, place, warnings: Vec::new(), values: 0, warned_currency: false };
+        let mut draft =
+            Self { product: Product::new(id, String::new()), settings, place, warnings: Vec::new(), values: 0, warned_currency: false };
         draft.product.title = draft.bounded("title", title);
         Ok(draft)
     }
@@ -167,7 +168,12 @@ impl<'s> Draft<'s> {
             match parse_image(name, self.settings.image_root.as_ref()) {
                 Ok(image) if images.contains(&image) => {}
                 Ok(_) if images.len() >= self.settings.limits.images_max => {
-                    self.warn(&field.name.feed, "too_many_images", format!("only {} pictures are kept", self.settings.limits.images_max), name);
+                    self.warn(
+                        &field.name.feed,
+                        "too_many_images",
+                        format!("only {} pictures are kept", self.settings.limits.images_max),
+                        name,
+                    );
                     return;
                 }
                 Ok(image) => images.push(image),
@@ -200,7 +206,12 @@ impl<'s> Draft<'s> {
         if self.values >= self.settings.limits.attribute_values_max {
             if self.values == self.settings.limits.attribute_values_max {
                 self.values += 1;
-                self.warn(feed_field, "too_many_attributes", format!("only {} attribute values are kept", self.settings.limits.attribute_values_max), &value);
+                self.warn(
+                    feed_field,
+                    "too_many_attributes",
+                    format!("only {} attribute values are kept", self.settings.limits.attribute_values_max),
+                    &value,
+                );
             }
             return;
         }

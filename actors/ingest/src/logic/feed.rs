@@ -67,7 +67,14 @@ impl std::fmt::Debug for Feed {
 
 impl Feed {
     /// Opens a feed: unpacks, detects, reads a header. `name` is its file name.
-    pub fn open(source: impl Read + Send + 'static, name: &str, asked: Option<FeedFormat>, mode: FeedMode, settings: Settings, meter: Meter) -> Result<Self, RunError> {
+    pub fn open(
+        source: impl Read + Send + 'static,
+        name: &str,
+        asked: Option<FeedFormat>,
+        mode: FeedMode,
+        settings: Settings,
+        meter: Meter,
+    ) -> Result<Self, RunError> {
         let text = bytes::open(source, meter, settings.limits.feed_bytes_max).map_err(|error| run_error(&error))?;
         let plan = detect(&text.head, name, asked)?;
         let limits = settings.limits.clone();
@@ -95,16 +102,17 @@ impl Feed {
     pub fn next_batch(&mut self, products_max: usize) -> Batch {
         let mut batch = Batch::default();
         let mut sink = Sink::default();
-        while sink.products.len() < products_max && sink.findings.len() < BATCH_FINDINGS_MAX && batch.records < BATCH_RECORDS_MAX && !self.is_over {
+        while sink.products.len() < products_max
+            && sink.findings.len() < BATCH_FINDINGS_MAX
+            && batch.records < BATCH_RECORDS_MAX
+            && !self.is_over
+        {
             batch.end = self.step(&mut sink, &mut batch.records);
             self.is_over = batch.end.is_some();
         }
         self.drop_repeated(&mut sink);
         batch.products = sink.products;
         batch.findings = sink.findings;
-        if self.is_over && batch.end.is_none() {
-            batch.end = Some(End::Whole);
-        }
         batch
     }
 
@@ -117,7 +125,7 @@ impl Feed {
                 Next::Truncated(place.finding("truncated", "the compressed file breaks off"))
             }
             Err(error) => {
-                self.mapping.finish(&self.settings, sink);
+                self.mapping.break_off(sink);
                 return Some(End::Failed(run_error(&error)));
             }
         };
@@ -140,7 +148,7 @@ impl Feed {
                 *records += u64::from(!reject.raw.is_empty());
                 let detail = format!("{} (record {})", reject.detail, reject.row);
                 sink.findings.push(reject);
-                self.mapping.finish(&self.settings, sink);
+                self.mapping.break_off(sink);
                 Some(End::Truncated(detail))
             }
             Next::End => {
@@ -168,7 +176,11 @@ impl Feed {
                 }
                 Some(first) => {
                     let is_same = *first == content;
-                    let detail = if is_same { "the same product stands in the feed already" } else { "another product with this id stands in the feed already; the first counts" };
+                    let detail = if is_same {
+                        "the same product stands in the feed already"
+                    } else {
+                        "another product with this id stands in the feed already; the first counts"
+                    };
                     let reject = place.finding("duplicate_id", detail);
                     findings.push(Reject { product_id: Some(product.id.to_string()), is_warning: is_same, ..reject });
                     false

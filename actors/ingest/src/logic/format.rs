@@ -141,7 +141,9 @@ pub fn detect(head: &[u8], name: &str, asked: Option<FeedFormat>) -> Result<Plan
         _ => return detect_csv(text, name, asked),
     };
     match asked {
-        Some(asked) if asked.syntax() != plan.format.syntax() => Err(not_a_feed(format!("asked for {asked}, but this looks like {}", plan.format))),
+        Some(asked) if asked.syntax() != plan.format.syntax() => {
+            Err(not_a_feed(format!("asked for {asked}, but this looks like {}", plan.format)))
+        }
         asked => Ok(Plan { format: asked.unwrap_or(plan.format), ..plan }),
     }
 }
@@ -187,7 +189,9 @@ fn detect_csv(head: &[u8], name: &str, asked: Option<FeedFormat>) -> Result<Plan
     let mut samples: Vec<Sample> = DELIMITERS.iter().filter_map(|delimiter| sample(head, *delimiter)).collect();
     let is_tsv = name.to_ascii_lowercase().ends_with(".tsv");
     // A header that is some format's decides; otherwise the delimiter under which most rows are as wide as the header.
-    samples.sort_by_key(|sample| std::cmp::Reverse((sample.format().is_some(), is_tsv && sample.delimiter == b'\t', sample.even_rows, sample.width)));
+    samples.sort_by_key(|sample| {
+        std::cmp::Reverse((sample.format().is_some(), is_tsv && sample.delimiter == b'\t', sample.even_rows, sample.width))
+    });
     let Some(best) = samples.first() else { return Err(not_a_feed("neither XML nor JSON nor delimited text with a header")) };
     match (asked, best.format()) {
         (Some(format), _) | (None, Some(Ok(format))) => Ok(Plan { format, delimiter: best.delimiter }),

@@ -19,6 +19,9 @@ pub trait Mapping: Send {
 
     /// The feed has ended: what is still being put together is finished.
     fn finish(&mut self, _settings: &Settings, _sink: &mut Sink) {}
+
+    /// The feed breaks off: a product that may lack records is refused, as taking it would drop variants that it has.
+    fn break_off(&mut self, _sink: &mut Sink) {}
 }
 
 /// The mapping of a format.

@@ -28,8 +28,9 @@ pub enum Decoded<'a> {
 
 /// Decodes one record. Deciding record by record lets the rest of a file in that one careless hand has edited.
 pub fn decode(bytes: &[u8]) -> Decoded<'_> {
-    let Err(error) = std::str::from_utf8(bytes) else {
-        return std::str::from_utf8(bytes).map_or(Decoded::Undecodable, Decoded::Utf8);
+    let error = match std::str::from_utf8(bytes) {
+        Ok(text) => return Decoded::Utf8(text),
+        Err(error) => error,
     };
     let has_undefined = bytes.iter().any(|byte| matches!(byte, 0x81 | 0x8d | 0x8f | 0x90 | 0x9d));
     let is_mixed = has_multi_byte(bytes, error.valid_up_to());

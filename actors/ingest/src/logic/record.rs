@@ -114,12 +114,26 @@ impl Place {
     /// A finding about the record, or with `field` about one value of it.
     pub fn finding(&self, code: &str, detail: impl Into<String>) -> Reject {
         let position = Some(self.position.clone()).filter(|position| !position.is_empty());
-        Reject { row: self.row, position, field: None, code: code.to_owned(), detail: detail.into(), raw: self.raw.clone(), product_id: None, is_warning: false }
+        Reject {
+            row: self.row,
+            position,
+            field: None,
+            code: code.to_owned(),
+            detail: detail.into(),
+            raw: self.raw.clone(),
+            product_id: None,
+            is_warning: false,
+        }
     }
 
     /// A finding about one value; the record is kept.
     pub fn warning(&self, field: &str, code: &str, detail: impl Into<String>, value: &str, limits: &Limits) -> Reject {
-        Reject { field: Some(field.to_owned()), raw: cut(value, limits.raw_bytes_max).to_owned(), is_warning: true, ..self.finding(code, detail) }
+        Reject {
+            field: Some(field.to_owned()),
+            raw: cut(value, limits.raw_bytes_max).to_owned(),
+            is_warning: true,
+            ..self.finding(code, detail)
+        }
     }
 }
 

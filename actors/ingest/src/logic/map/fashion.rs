@@ -29,19 +29,33 @@ impl Mapping for Fashion {
 fn draft<'s>(record: &Record, settings: &'s Settings) -> Result<Draft<'s>, Reject> {
     let id = record.get("id").ok_or_else(|| record.place.finding("missing_id", "the row has no id"))?;
     let name = record.get("product_display_name").filter(|name| applies(name));
-    let made = TITLE_PARTS.iter().filter_map(|key| record.get(key)).filter(|field| applies(field)).map(|field| field.value.as_str()).collect::<Vec<_>>().join(" ");
+    let made = TITLE_PARTS
+        .iter()
+        .filter_map(|key| record.get(key))
+        .filter(|field| applies(field))
+        .map(|field| field.value.as_str())
+        .collect::<Vec<_>>()
+        .join(" ");
     let mut draft = Draft::new(settings, record.place.clone(), id, Some(name.map_or(&made, |name| &name.value)))?;
     if name.is_none() {
-        draft.warn("productDisplayName", "missing_title", format!("the title `{made}` is made of the other labels"), record.text("product_display_name"));
+        draft.warn(
+            "productDisplayName",
+            "missing_title",
+            format!("the title `{made}` is made of the other labels"),
+            record.text("product_display_name"),
+        );
     }
-    let path = ["master_category", "sub_category", "article_type"].map(|key| record.get(key).filter(|field| applies(field)).map_or("", |field| field.value.as_str()));
+    let path = ["master_category", "sub_category", "article_type"]
+        .map(|key| record.get(key).filter(|field| applies(field)).map_or("", |field| field.value.as_str()));
     if let Some(path) = from_names(path) {
         draft.category_path(path);
     }
     for field in record.fields() {
         match field.name.key.as_str() {
             "id" | "product_display_name" => {}
-            _ if !applies(field) => draft.warn(&field.name.feed, "not_applicable", "the value means that the label does not apply; dropped", &field.value),
+            _ if !applies(field) => {
+                draft.warn(&field.name.feed, "not_applicable", "the value means that the label does not apply; dropped", &field.value)
+            }
             "master_category" | "sub_category" => {}
             "image" => draft.images(field),
             "year" => {

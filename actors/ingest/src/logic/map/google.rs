@@ -9,8 +9,22 @@ use crate::logic::normal::stock::parse_quantity;
 use crate::logic::record::{Record, Settings, Sink};
 
 /// Groups and columns that say nothing about the product itself.
-const LEFT_OUT: [&str; 14] =
-    ["shipping", "tax", "installment", "subscription_cost", "loyalty_points", "loyalty_program", "guid", "pub_date", "updated", "published", "author", "enclosure", "source", "comments"];
+const LEFT_OUT: [&str; 14] = [
+    "shipping",
+    "tax",
+    "installment",
+    "subscription_cost",
+    "loyalty_points",
+    "loyalty_program",
+    "guid",
+    "pub_date",
+    "updated",
+    "published",
+    "author",
+    "enclosure",
+    "source",
+    "comments",
+];
 
 /// The mapping.
 pub struct Google;
@@ -62,7 +76,9 @@ fn draft<'s>(record: &Record, settings: &'s Settings) -> Result<Draft<'s>, Rejec
             "content_language" | "language" => draft.product.locale = draft.line(field),
             "product_type" | "category" => draft.category(field),
             // A number of Google's own taxonomy is no name for people.
-            "google_product_category" if field.value.bytes().all(|byte| byte.is_ascii_digit()) => draft.attribute("google_product_category", field),
+            "google_product_category" if field.value.bytes().all(|byte| byte.is_ascii_digit()) => {
+                draft.attribute("google_product_category", field)
+            }
             "google_product_category" => draft.category(field),
             "color" | "material" => draft.attribute_list(&field.name.key, field, &['/']),
             "product_detail.attribute_name" => detail_name = draft.line(field),

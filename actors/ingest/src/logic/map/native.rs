@@ -13,8 +13,23 @@ use crate::logic::normal::price::parse_price;
 use crate::logic::record::{Body, Field, Name, Place, Record, Settings, Sink};
 
 /// The fields of a product.
-const KNOWN: [&str; 15] =
-    ["id", "title", "description", "brand", "link", "group_id", "sku", "gtin", "mpn", "locale", "categories", "attributes", "images", "offer", "variants"];
+const KNOWN: [&str; 15] = [
+    "id",
+    "title",
+    "description",
+    "brand",
+    "link",
+    "group_id",
+    "sku",
+    "gtin",
+    "mpn",
+    "locale",
+    "categories",
+    "attributes",
+    "images",
+    "offer",
+    "variants",
+];
 
 /// The mapping.
 pub struct Native;
@@ -43,7 +58,8 @@ pub(super) fn json_field(name: &str, value: &Value) -> Option<Field> {
 }
 
 fn draft<'s>(mut object: Map<String, Value>, place: Place, settings: &'s Settings) -> Result<Draft<'s>, Reject> {
-    let id = object.remove("id").and_then(|id| json_field("id", &id)).ok_or_else(|| place.finding("missing_id", "the product has no id"))?;
+    let id =
+        object.remove("id").and_then(|id| json_field("id", &id)).ok_or_else(|| place.finding("missing_id", "the product has no id"))?;
     let title = object.remove("title").and_then(|title| json_field("title", &title));
     let mut draft = Draft::new(settings, place.clone(), &id, title.as_ref().map(|title| title.value.as_str()))?;
     let attributes = object.remove("attributes");
@@ -114,7 +130,9 @@ fn fill(draft: &mut Draft, parsed: Product) {
     draft.product.mpn = parsed.mpn.and_then(|text| field("mpn", text)).and_then(|field| draft.line(&field));
     draft.product.locale = parsed.locale.and_then(|text| field("locale", text)).and_then(|field| draft.line(&field));
     for path in parsed.categories {
-        crate::logic::normal::category::from_names(path.0.iter().map(String::as_str)).into_iter().for_each(|path| draft.category_path(path));
+        crate::logic::normal::category::from_names(path.0.iter().map(String::as_str))
+            .into_iter()
+            .for_each(|path| draft.category_path(path));
     }
     draft.product.images = images(draft, parsed.images);
     draft.product.offer = parsed.offer;

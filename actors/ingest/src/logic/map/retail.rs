@@ -39,9 +39,13 @@ fn draft<'s>(object: &Map<String, Value>, place: Place, settings: &'s Settings) 
             ("languageCode", _) => draft.product.locale = each(name, value).first().and_then(|field| draft.line(field)),
             ("primaryProductId", Value::String(group)) if *group != id.value => draft.product.group_id = Some(group.clone()),
             ("primaryProductId", _) => {}
-            ("images", Value::Array(images)) => images.iter().filter_map(|image| json_field("images.uri", image.get("uri")?)).for_each(|field| draft.images(&field)),
+            ("images", Value::Array(images)) => {
+                images.iter().filter_map(|image| json_field("images.uri", image.get("uri")?)).for_each(|field| draft.images(&field))
+            }
             ("availability", _) => each(name, value).iter().for_each(|field| draft.availability(field)),
-            ("availableQuantity", _) => draft.product.offer.quantity = each(name, value).first().and_then(|field| parse_quantity(&field.value)),
+            ("availableQuantity", _) => {
+                draft.product.offer.quantity = each(name, value).first().and_then(|field| parse_quantity(&field.value))
+            }
             ("priceInfo", Value::Object(info)) => prices(&mut draft, info),
             ("colorInfo", Value::Object(info)) => list(&mut draft, "color", "colorInfo.colors", info.get("colors")),
             ("audience", Value::Object(info)) => {
@@ -63,7 +67,8 @@ fn draft<'s>(object: &Map<String, Value>, place: Place, settings: &'s Settings) 
 /// The price, and the former one where it was higher.
 fn prices(draft: &mut Draft, info: &Map<String, Value>) {
     let settings = draft.settings();
-    let currency: Option<Currency> = info.get("currencyCode").and_then(Value::as_str).and_then(|code| code.parse().ok()).or(settings.default_currency);
+    let currency: Option<Currency> =
+        info.get("currencyCode").and_then(Value::as_str).and_then(|code| code.parse().ok()).or(settings.default_currency);
     let mut money = |name: &str| {
         let field = info.get(name).and_then(|value| json_field(&format!("priceInfo.{name}"), value))?;
         let parsed: Result<_, PriceError> = parse_price(&field.value, currency);

@@ -50,6 +50,10 @@ impl Mapping for Shopify {
             Err(reject) => sink.findings.push(reject),
         }
     }
+
+    fn break_off(&mut self, sink: &mut Sink) {
+        self.rows.break_off(sink);
+    }
 }
 
 fn draft<'s>(rows: &[Record], settings: &'s Settings) -> Result<Draft<'s>, Reject> {
@@ -72,7 +76,12 @@ fn draft<'s>(rows: &[Record], settings: &'s Settings) -> Result<Draft<'s>, Rejec
     let mut variants = Vec::new();
     for row in rows.iter().filter(|row| ["option1_value", "variant_price", "variant_sku"].iter().any(|key| row.get(key).is_some())) {
         if variants.len() >= settings.limits.variants_max {
-            draft.warn("Handle", "too_many_variants", format!("only {} variants are kept", settings.limits.variants_max), handle.value.as_str());
+            draft.warn(
+                "Handle",
+                "too_many_variants",
+                format!("only {} variants are kept", settings.limits.variants_max),
+                handle.value.as_str(),
+            );
             break;
         }
         variants.push(variant(&mut draft, row, &option_names));
@@ -126,7 +135,8 @@ fn weight(draft: &mut Draft, field: &Field) {
 
 /// The options' own names stand in the first row that has them.
 fn option_names(rows: &[Record]) -> [Option<String>; 3] {
-    ["option1_name", "option2_name", "option3_name"].map(|key| rows.iter().find_map(|row| row.get(key)).map(|field| attribute_name(&line(&field.value))))
+    ["option1_name", "option2_name", "option3_name"]
+        .map(|key| rows.iter().find_map(|row| row.get(key)).map(|field| attribute_name(&line(&field.value))))
 }
 
 fn variant(draft: &mut Draft, row: &Record, option_names: &[Option<String>; 3]) -> Variant {
@@ -140,7 +150,8 @@ fn variant(draft: &mut Draft, row: &Record, option_names: &[Option<String>; 3]) 
             options.insert(name.clone(), value);
         }
     }
-    let mut offer = shopify_stock(row.text("variant_inventory_tracker"), row.text("variant_inventory_qty"), row.text("variant_inventory_policy"));
+    let mut offer =
+        shopify_stock(row.text("variant_inventory_tracker"), row.text("variant_inventory_qty"), row.text("variant_inventory_policy"));
     let asked = row.get("variant_price").and_then(|field| draft.price(field));
     let compared = row.get("variant_compare_at_price").and_then(|field| draft.price(field));
     (offer.price, offer.sale_price) = prices(asked, compared);
@@ -148,7 +159,9 @@ fn variant(draft: &mut Draft, row: &Record, option_names: &[Option<String>; 3]) 
     row.get("variant_image").into_iter().for_each(|field| draft.images_into(field, &mut images));
     let sku = row.get("variant_sku").and_then(|field| draft.line(field));
     // A spreadsheet's apostrophe in front keeps its zeros.
-    let gtin = row.get("variant_barcode").and_then(|field| draft.gtin(&Field { value: field.value.trim_start_matches('\'').to_owned(), ..field.clone() }));
+    let gtin = row
+        .get("variant_barcode")
+        .and_then(|field| draft.gtin(&Field { value: field.value.trim_start_matches('\'').to_owned(), ..field.clone() }));
     Variant { id: String::new(), sku, gtin, title: None, options, images, offer }
 }
 

@@ -32,12 +32,22 @@ impl Rows {
         self.rows.first()
     }
 
+    /// Refuses the product: rows of it may be lacking.
+    pub(super) fn break_off(&mut self, sink: &mut Sink) {
+        if let Some(first) = self.take().first() {
+            sink.findings.push(first.place.finding("truncated", "the feed breaks off before the product is known to be whole"));
+        }
+    }
+
     /// Takes one more row, or refuses it.
     pub(super) fn push(&mut self, row: Record, settings: &Settings, sink: &mut Sink) {
         let limits = &settings.limits;
         self.bytes += row.fields().iter().map(|field| field.value.len()).sum::<usize>();
         if self.rows.len() >= limits.variants_max + OTHER_ROWS_MAX || self.bytes > limits.record_bytes_max * BYTES_FACTOR {
-            sink.findings.push(Reject { code: "too_many_rows".to_owned(), ..row.place.finding("", "the product has more rows or text than is taken") });
+            sink.findings.push(Reject {
+                code: "too_many_rows".to_owned(),
+                ..row.place.finding("", "the product has more rows or text than is taken")
+            });
         } else {
             self.rows.push(row);
         }
@@ -97,7 +107,8 @@ fn whole_offer(variants: &[Variant]) -> Offer {
     let asked = |offer: &Offer| offer.sale_price.or(offer.price).map_or(i64::MAX, |money| money.amount_e4);
     let cheapest = variants.iter().map(|variant| &variant.offer).min_by_key(|offer| asked(offer));
     let availability = variants.iter().map(|variant| variant.offer.availability).min_by_key(|availability| rank(*availability));
-    let quantity = variants.iter().map(|variant| variant.offer.quantity).try_fold(0_u32, |sum, quantity| Some(sum.saturating_add(quantity?)));
+    let quantity =
+        variants.iter().map(|variant| variant.offer.quantity).try_fold(0_u32, |sum, quantity| Some(sum.saturating_add(quantity?)));
     Offer {
         price: cheapest.and_then(|offer| offer.price),
         sale_price: cheapest.and_then(|offer| offer.sale_price),
@@ -112,7 +123,15 @@ mod tests {
 
     fn variant(sku: Option<&str>, options: &[(&str, &str)]) -> Variant {
         let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Variant { id: String::new(), sku: sku.map(str::to_owned), gtin: None, title: None, options, images: Vec::new(), offer: Offer::default() }
+        Variant {
+            id: String::new(),
+            sku: sku.map(str::to_owned),
+            gtin: None,
+            title: None,
+            options,
+            images: Vec::new(),
+            offer: Offer::default(),
+        }
     }
 
     #[test]

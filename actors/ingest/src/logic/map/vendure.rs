@@ -29,7 +29,8 @@ impl Mapping for Vendure {
             self.finish(settings, sink);
             self.is_refused = record.get("slug").is_none();
             if self.is_refused {
-                sink.findings.push(Reject { field: Some("slug".to_owned()), ..record.place.finding("missing_id", "the product has no slug") });
+                sink.findings
+                    .push(Reject { field: Some("slug".to_owned()), ..record.place.finding("missing_id", "the product has no slug") });
                 return;
             }
         } else if self.rows.first().is_none() || self.is_refused {
@@ -49,6 +50,10 @@ impl Mapping for Vendure {
             Err(reject) => sink.findings.push(reject),
         }
     }
+
+    fn break_off(&mut self, sink: &mut Sink) {
+        self.rows.break_off(sink);
+    }
 }
 
 fn draft<'s>(rows: &[Record], settings: &'s Settings) -> Result<Draft<'s>, Reject> {
@@ -62,7 +67,12 @@ fn draft<'s>(rows: &[Record], settings: &'s Settings) -> Result<Draft<'s>, Rejec
     let mut variants = Vec::new();
     for row in rows {
         if variants.len() >= settings.limits.variants_max {
-            draft.warn("slug", "too_many_variants", format!("only {} variants are kept", settings.limits.variants_max), slug.value.as_str());
+            draft.warn(
+                "slug",
+                "too_many_variants",
+                format!("only {} variants are kept", settings.limits.variants_max),
+                slug.value.as_str(),
+            );
             break;
         }
         variants.push(variant(&mut draft, row, &names));
@@ -88,7 +98,9 @@ fn facets(draft: &mut Draft, field: &Field) {
 fn variant(draft: &mut Draft, row: &Record, names: &[String]) -> Variant {
     let mut options = BTreeMap::new();
     if let Some(field) = row.get("option_values") {
-        for (name, value) in names.iter().zip(field.value.split('|').map(line)).filter(|(name, value)| !name.is_empty() && !value.is_empty()) {
+        for (name, value) in
+            names.iter().zip(field.value.split('|').map(line)).filter(|(name, value)| !name.is_empty() && !value.is_empty())
+        {
             draft.value(name, value.clone(), &field.name.feed, Source::Feed);
             options.insert(name.clone(), value);
         }

@@ -113,7 +113,9 @@ pub fn split_list(cell: &str) -> Vec<&str> {
 
 /// Two letters at least, so that a drive letter is no scheme; a slash cannot stand in one.
 fn is_scheme(text: &str) -> bool {
-    text.len() >= 2 && text.starts_with(|char: char| char.is_ascii_alphabetic()) && text.chars().all(|char| char.is_ascii_alphanumeric() || "+-.".contains(char))
+    text.len() >= 2
+        && text.starts_with(|char: char| char.is_ascii_alphabetic())
+        && text.chars().all(|char| char.is_ascii_alphanumeric() || "+-.".contains(char))
 }
 
 #[cfg(test)]

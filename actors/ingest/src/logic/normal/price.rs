@@ -78,7 +78,8 @@ pub fn parse_price(text: &str, default: Option<Currency>) -> Result<Money, Price
     let first = if text[..first].ends_with(['.', ',']) && !text[..first - 1].ends_with(char::is_alphabetic) { first - 1 } else { first };
     let (before, digits, behind) = (&text[..first], &text[first..=last], &text[last + 1..]);
     let is_negative = before.trim_end().ends_with(['-', '−']) || before.trim_start().starts_with(['-', '−']);
-    let sign = |text: &str| text.trim_matches(|char: char| char.is_whitespace() || matches!(char, '-' | '−' | '–' | '+' | ',' | ':')).to_owned();
+    let sign =
+        |text: &str| text.trim_matches(|char: char| char.is_whitespace() || matches!(char, '-' | '−' | '–' | '+' | ',' | ':')).to_owned();
     let (before, behind) = (sign(before), sign(behind.trim_start_matches([',', '.', '-', '–', ' '])));
     let currency = match (before.is_empty(), behind.is_empty()) {
         (true, true) => default.ok_or(PriceError::NoCurrency)?,

@@ -103,7 +103,16 @@ mod tests {
 
     #[test]
     fn quantities_by_table() {
-        for (text, expected) in [("12", Some(12)), ("34.0", Some(34)), (" 7,00 ", Some(7)), ("-3", Some(0)), ("1.5", None), ("", None), ("many", None), ("99999999999", Some(u32::MAX))] {
+        for (text, expected) in [
+            ("12", Some(12)),
+            ("34.0", Some(34)),
+            (" 7,00 ", Some(7)),
+            ("-3", Some(0)),
+            ("1.5", None),
+            ("", None),
+            ("many", None),
+            ("99999999999", Some(u32::MAX)),
+        ] {
             assert_eq!(parse_quantity(text), expected, "{text}");
         }
     }
@@ -122,7 +131,12 @@ mod tests {
             let offer = shopify_stock(tracker, quantity, policy);
             assert_eq!((offer.availability, offer.quantity), expected, "{tracker} {quantity} {policy}");
         }
-        for ((stock, track), expected) in [(("100", ""), (InStock, Some(100))), (("0", "true"), (OutOfStock, Some(0))), (("0", "false"), (InStock, None)), (("", ""), (InStock, None))] {
+        for ((stock, track), expected) in [
+            (("100", ""), (InStock, Some(100))),
+            (("0", "true"), (OutOfStock, Some(0))),
+            (("0", "false"), (InStock, None)),
+            (("", ""), (InStock, None)),
+        ] {
             let offer = vendure_stock(stock, track);
             assert_eq!((offer.availability, offer.quantity), expected, "{stock} {track}");
         }

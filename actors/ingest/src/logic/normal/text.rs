@@ -59,7 +59,11 @@ pub fn snake_case(name: &str) -> String {
             }
         } else {
             let starts_word = char.is_uppercase()
-                && before.is_some_and(|before| before.is_lowercase() || before.is_numeric() || (before.is_uppercase() && chars.peek().is_some_and(|next| next.is_lowercase())));
+                && before.is_some_and(|before| {
+                    before.is_lowercase()
+                        || before.is_numeric()
+                        || (before.is_uppercase() && chars.peek().is_some_and(|next| next.is_lowercase()))
+                });
             if starts_word && !snake.ends_with('_') {
                 snake.push('_');
             }
@@ -112,7 +116,8 @@ fn strip_tags(html: &str) -> Cow<'_, str> {
         rest = &rest[at + len..];
         match name.as_str() {
             "script" | "style" if !is_end => rest = behind_end_tag(rest, &name),
-            "br" | "p" | "div" | "li" | "ul" | "ol" | "tr" | "table" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "hr" | "section" | "dd" | "dt" => {
+            "br" | "p" | "div" | "li" | "ul" | "ol" | "tr" | "table" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "hr" | "section"
+            | "dd" | "dt" => {
                 breaks_lines = true;
                 text.push('\u{b}');
             }
@@ -193,7 +198,13 @@ mod tests {
 
     #[test]
     fn lines_by_table() {
-        for (text, expected) in [("  Palm  Tree\tKids ", "Palm Tree Kids"), ("A<br>B", "A B"), ("", ""), ("Salt &amp; Pepper", "Salt & Pepper"), ("a\u{0}b", "a b")] {
+        for (text, expected) in [
+            ("  Palm  Tree\tKids ", "Palm Tree Kids"),
+            ("A<br>B", "A B"),
+            ("", ""),
+            ("Salt &amp; Pepper", "Salt & Pepper"),
+            ("a\u{0}b", "a b"),
+        ] {
             assert_eq!(line(text), expected, "{text:?}");
         }
     }

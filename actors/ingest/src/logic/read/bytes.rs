@@ -97,7 +97,9 @@ fn peek<R: Read>(mut source: R, bytes: usize) -> io::Result<(Vec<u8>, Peeked<R>)
             result => break result.err(),
         }
     };
-    if head.is_empty() && let Some(error) = failure {
+    if head.is_empty()
+        && let Some(error) = failure
+    {
         return Err(error);
     }
     Ok((head.clone(), Peeked { head: Cursor::new(head), failure, source }))
@@ -177,7 +179,8 @@ impl<R: Read> Transcoded<R> {
             self.is_at_end = bytes == 0;
         }
         self.ready.resize(BUFFER_BYTES, 0);
-        let (result, read, written) = self.decoder.decode_to_utf8_without_replacement(&self.raw[self.raw_at..], &mut self.ready, self.is_at_end);
+        let (result, read, written) =
+            self.decoder.decode_to_utf8_without_replacement(&self.raw[self.raw_at..], &mut self.ready, self.is_at_end);
         self.raw_at += read;
         self.ready.truncate(written);
         self.ready_at = 0;

@@ -81,7 +81,13 @@ impl<R: BufRead + Send> CsvReader<R> {
     /// The next row that is not an empty line; false at the end.
     fn read_row(&mut self) -> io::Result<bool> {
         let row = &mut self.row;
-        *row = Row { cells: std::mem::take(&mut row.cells), ends: std::mem::take(&mut row.ends), raw: std::mem::take(&mut row.raw), first_line: self.line, ..Row::default() };
+        *row = Row {
+            cells: std::mem::take(&mut row.cells),
+            ends: std::mem::take(&mut row.ends),
+            raw: std::mem::take(&mut row.raw),
+            first_line: self.line,
+            ..Row::default()
+        };
         (row.cells.clear(), row.ends.clear(), row.raw.clear());
         let mut inside = Inside::CellStart;
         let mut seen = false;
@@ -114,7 +120,9 @@ impl<R: BufRead + Send> CsvReader<R> {
         let starts = std::iter::once(0).chain(self.row.ends.iter().copied());
         let ranges = starts.zip(self.row.ends.iter().copied());
         match decode(&self.row.cells) {
-            Decoded::Utf8(text) => ranges.map(|(start, end)| text.get(start..end).map(str::to_owned)).collect::<Option<_>>().map(|cells| (cells, false)),
+            Decoded::Utf8(text) => {
+                ranges.map(|(start, end)| text.get(start..end).map(str::to_owned)).collect::<Option<_>>().map(|cells| (cells, false))
+            }
             Decoded::Windows1252(_) => Some((ranges.map(|(start, end)| windows_1252(&self.row.cells[start..end])).collect(), true)),
             Decoded::Undecodable => None,
         }
@@ -122,7 +130,11 @@ impl<R: BufRead + Send> CsvReader<R> {
 
     fn place(&self) -> Place {
         let raw = String::from_utf8_lossy(&self.row.raw);
-        Place { row: self.number, position: format!("line {}", self.row.first_line), raw: cut(raw.trim_end(), self.limits.raw_bytes_max).to_owned() }
+        Place {
+            row: self.number,
+            position: format!("line {}", self.row.first_line),
+            raw: cut(raw.trim_end(), self.limits.raw_bytes_max).to_owned(),
+        }
     }
 }
 
@@ -146,7 +158,13 @@ impl<R: BufRead + Send> RecordReader for CsvReader<R> {
         };
         let extra = cells.iter().skip(self.header.len()).find(|cell| !cell.trim().is_empty());
         let warning = match extra {
-            Some(cell) => Some(place.warning("", "extra_cells", format!("{} cells under {} headers", cells.len(), self.header.len()), cell, &self.limits)),
+            Some(cell) => Some(place.warning(
+                "",
+                "extra_cells",
+                format!("{} cells under {} headers", cells.len(), self.header.len()),
+                cell,
+                &self.limits,
+            )),
             None if is_repaired => Some(place.warning("", "bad_encoding", "not UTF-8; read as Windows-1252", &place.raw, &self.limits)),
             None => None,
         };
@@ -287,14 +305,22 @@ mod tests {
     #[test]
     fn encodings_are_judged_row_by_row() {
         let rows = b"name,b\ncaf\xe9,1\ncaf\xc3\xa9,2\n\xc3\xa9\xe9,3\n\x81,4\n\xc3,\xa9\nend,5\n";
-        let expected =
-            ["1 line 2: name=café;b=1 (bad_encoding)", "2 line 3: name=café;b=2", "3 bad_encoding", "4 bad_encoding", "5 bad_encoding", "6 line 7: name=end;b=5"];
+        let expected = [
+            "1 line 2: name=café;b=1 (bad_encoding)",
+            "2 line 3: name=café;b=2",
+            "3 bad_encoding",
+            "4 bad_encoding",
+            "5 bad_encoding",
+            "6 line 7: name=end;b=5",
+        ];
         assert_eq!(read(rows, b','), expected);
     }
 
     #[test]
     fn header_names() {
-        let reader = CsvReader::open("g:image_link,Body (HTML),,colorName\n".as_bytes(), b',', Limits::default()).expect("memory").expect("a header");
+        let reader = CsvReader::open("g:image_link,Body (HTML),,colorName\n".as_bytes(), b',', Limits::default())
+            .expect("memory")
+            .expect("a header");
         assert_eq!((reader.keys(), reader.width()), (vec!["image_link".to_owned(), "body_html".into(), "color_name".into()], 4));
         assert!(CsvReader::open(&b""[..], b',', Limits::default()).expect("memory").is_none());
         assert!(CsvReader::open(&b"\"never closed\n1,2"[..], b',', Limits::default()).expect("memory").is_none());

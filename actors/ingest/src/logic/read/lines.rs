@@ -93,7 +93,8 @@ impl<R> LineReader<R> {
         };
         match serde_json::from_str(&text) {
             Ok(Value::Object(object)) => {
-                let warning = is_repaired.then(|| place.warning("", "bad_encoding", "not UTF-8; read as Windows-1252", &text, &self.limits));
+                let warning =
+                    is_repaired.then(|| place.warning("", "bad_encoding", "not UTF-8; read as Windows-1252", &text, &self.limits));
                 Next::Record(Record { place, body: Body::Json(object) }, warning)
             }
             Ok(_) => Next::Refused(place.finding("bad_json", "a line holds one JSON object")),
@@ -113,7 +114,9 @@ mod tests {
         let mut found = Vec::new();
         loop {
             found.push(match reader.next().expect("memory") {
-                Next::Record(record, warning) => format!("{} {}{}", record.place.row, record.place.position, if warning.is_some() { " repaired" } else { "" }),
+                Next::Record(record, warning) => {
+                    format!("{} {}{}", record.place.row, record.place.position, if warning.is_some() { " repaired" } else { "" })
+                }
                 Next::Refused(reject) => format!("{} {}", reject.row, reject.code),
                 Next::Truncated(reject) => format!("{} {}", reject.row, reject.code),
                 Next::End => return found,

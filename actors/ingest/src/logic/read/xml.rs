@@ -270,11 +270,13 @@ impl<R: BufRead + Send> RecordReader for XmlReader<R> {
         let mut tag = Vec::new();
         loop {
             let markup = if self.take_text()? { self.take_markup(&mut tag)? } else { Markup::Eof };
-            let is_record = matches!(markup, Markup::Start { .. } | Markup::End) && self.record_names.iter().any(|name| name.as_bytes() == local_name_of(&tag));
+            let is_record = matches!(markup, Markup::Start { .. } | Markup::End)
+                && self.record_names.iter().any(|name| name.as_bytes() == local_name_of(&tag));
             match markup {
                 Markup::Start { is_empty } if is_record => {
                     // The element before never closed: it is refused, and this one is read.
-                    let unclosed = self.is_in_record.then(|| self.place().finding("bad_xml", "the element is not closed before the next one starts"));
+                    let unclosed =
+                        self.is_in_record.then(|| self.place().finding("bad_xml", "the element is not closed before the next one starts"));
                     self.start_record(&tag);
                     match (unclosed, is_empty) {
                         (Some(reject), _) => return Ok(Next::Refused(reject)),
@@ -433,12 +435,19 @@ mod tests {
 
     #[test]
     fn elements_by_table() {
-        let rss = |items: &str| format!("<?xml version=\"1.0\"?><!-- <item> --><rss xmlns:g=\"http://base.google.com/ns/1.0\"><channel><title>T</title>{items}</channel></rss>");
+        let rss = |items: &str| {
+            format!(
+                "<?xml version=\"1.0\"?><!-- <item> --><rss xmlns:g=\"http://base.google.com/ns/1.0\"><channel><title>T</title>{items}</channel></rss>"
+            )
+        };
         let wide = format!("<item>{}</item><item><g:id>2</g:id></item>", "<a>1</a>".repeat(9));
         let long = format!("<item><g:id>{}</g:id></item><item><g:id>2</g:id></item>", "x".repeat(400));
         let cases: [(&str, &[&str]); 13] = [
             ("<item><g:id>1</g:id><title>plain</title><g:title>own</g:title></item>", &["id=1;title=own;title=plain"]),
-            ("<item><g:price>5 EUR</g:price><g:shipping><g:price>1 EUR</g:price></g:shipping></item>", &["price=5 EUR;shipping.price=1 EUR"]),
+            (
+                "<item><g:price>5 EUR</g:price><g:shipping><g:price>1 EUR</g:price></g:shipping></item>",
+                &["price=5 EUR;shipping.price=1 EUR"],
+            ),
             ("<item><description><![CDATA[<p>a & b</p></item>]]></description></item>", &["description=<p>a & b</p></item>"]),
             ("<item><description>a<p>b</p>c</description></item>", &["description=a<p>bc"]),
             ("<item><id>x &amp; &#233;&eacute; &lt;b&gt;</id></item>", &["id=x & é&eacute; <b>"]),
