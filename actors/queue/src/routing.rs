@@ -84,7 +84,7 @@ pub(crate) async fn finish(state: &mut State, context: &Context, id: RunId, forc
     }
     if !run.is_admitted {
         // Counted once, before the first is deleted: an answer of Watchtower's that is lost takes none of them away.
-        (run.is_admitted, run.deleted) = (true, surveyed.missing.len() as u64);
+        (run.is_admitted, run.deleted) = (true, run.deleted.max(surveyed.missing.len() as u64));
     }
     let missing = if run.dry_run { &[] } else { &surveyed.missing[..] };
     for ids in missing.chunks(CHANGES_MAX) {

@@ -105,15 +105,17 @@ impl Run {
 pub(crate) struct Runs(Vec<Run>);
 
 impl Runs {
-    /// Begins a run at its feed's first record, for the first time or again.
+    /// Begins a run at its feed's first record, for the first time or again. What its end has deleted before it began again stays counted.
     pub(crate) fn begin(&mut self, id: RunId, source: &str, mode: FeedMode, dry_run: bool) {
+        let before = self.get_mut(id).filter(|run| (run.mode, run.dry_run) == (mode, dry_run));
+        let deleted = before.map_or(0, |run| run.deleted);
         self.abandon(id);
         if self.0.len() >= RUNS_MAX {
             self.0.remove(0);
         }
         let seen = if dry_run { Seen::Contents(HashMap::new()) } else { Seen::Ids(HashSet::new()) };
         let (source, seen, keys) = (source.into(), Arc::new(seen), RandomState::new());
-        self.0.push(Run { id, source, mode, dry_run, seen, deleted: 0, is_admitted: false, is_finished: false, keys });
+        self.0.push(Run { id, source, mode, dry_run, seen, deleted, is_admitted: false, is_finished: false, keys });
     }
 
     pub(crate) fn get_mut(&mut self, id: RunId) -> Option<&mut Run> {

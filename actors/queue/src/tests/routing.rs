@@ -219,6 +219,10 @@ async fn a_run_whose_end_was_interrupted_goes_on_deleting() {
     house.watchtower = Some(watchtower);
     house.watchtower_works();
     assert_eq!((house.finish(false).await.expect("finished"), house.known()), (2, 2));
+    // Joker did not hear of it and reads the feed again.
+    house.begin(FeedMode::Full, false).await;
+    assert_eq!(house.route(all(0..2)).await, [Unchanged; 2]);
+    assert_eq!((house.finish(false).await.expect("finished"), house.known()), (2, 2), "what the run deleted stays counted");
     house.end().await;
 }
 
