@@ -1,1 +1,41 @@
+//! Nightwing (`nightwing`): pictures and words to embeddings.
+//!
+//! **Job.** Takes jobs from Gordon's two embedding queues, reads the product from the catalog's view, fetches and decodes its pictures
+//! (or takes its text), embeds them, hands the vectors to Batman and settles the job. Embeds the pictures and texts of queries, ahead
+//! of any import. Keeps a scaled-down JPEG of every picture for pages.
+//!
+//! **Alone owns.** The models, the vectors as computed (`vectors/`), the thumbnails (`pictures/`), which product has which vectors, and
+//! what each picture's location held when it was last read.
+//!
+//! **Invariants.**
+//! - The same bytes are never embedded twice by one model: vectors are kept by content.
+//! - A vector is on disk before a record names it, and a record is on disk before Batman is told or a job settled.
+//! - Vectors of two models never mix: every file of vectors belongs to one fingerprint.
+//! - A bad picture fails alone: it stops neither its product's other pictures nor any other product.
+//! - A missing model is a state, not a failure: its queue waits.
+//!
+//! **May forget.** Everything in memory: a restart opens the models again and takes up the jobs whose leases have run out.
 
+mod actor;
+mod config;
+mod effects;
+mod embedder;
+pub mod logic;
+pub mod models;
+mod oneshot;
+pub mod packages;
+mod records;
+mod threads;
+mod vectors;
+mod view;
+
+pub use actor::{Args, Nightwing};
+pub use config::Config;
+pub use embedder::{Embedder, Input, InstalledModels, ModelSource};
+pub use oneshot::{OneShot, OneShotEmbedding, embed_file, embed_text};
+pub use threads::Threads;
+pub use vectors::VectorFile;
+pub use view::View;
+
+#[cfg(test)]
+mod tests;

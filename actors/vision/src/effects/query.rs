@@ -1,0 +1,103 @@
+//! Queries: a few pictures or texts, embedded on threads of their own, so that they never stand behind an import.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use domain::ContentHash;
+use kit::{Context, Reply};
+use protocol::vision::{EMBED_BATCH_MAX, Embedding, Space, VisionError};
+
+use super::pictures::stage;
+use crate::actor::Args;
+use crate::config::Config;
+use crate::embedder::{self, Embedder, Input};
+use crate::logic::picture::{self, PictureError};
+use crate::view::SpaceFile;
+
+/// What a query is made of.
+pub(crate) enum Ask {
+    Texts(Vec<String>),
+    Images(Vec<Bytes>),
+}
+
+impl Ask {
+    pub(crate) fn space(&self) -> Space {
+        match self {
+            Self::Texts(_) => Space::Text,
+            Self::Images(_) => Space::Image,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Texts(texts) => texts.len(),
+            Self::Images(images) => images.len(),
+        }
+    }
+}
+
+/// One answer an input.
+pub(crate) type Answers = Vec<Result<Embedding, VisionError>>;
+
+/// Answers a query. Returns at once; the answer comes from another task.
+pub(crate) fn answer(args: &Args, embedder: Option<Arc<dyn Embedder>>, context: Context, ask: Ask, reply: Reply<Answers>) {
+    let (count, space) = (ask.len(), ask.space());
+    let refuse = |error: &VisionError| vec![Err(error.clone()); count];
+    if count > EMBED_BATCH_MAX {
+        return reply.send(refuse(&VisionError::TooMany(count)));
+    }
+    let Some((embedder, file)) = embedder.zip(args.view.space(space)) else {
+        return reply.send(refuse(&VisionError::NoModel(space)));
+    };
+    let (threads, config) = (Arc::clone(&args.threads), Arc::clone(&args.config));
+    tokio::spawn(async move {
+        let work = move || embed(&config, embedder.as_ref(), &file, ask);
+        let answers = threads.query.run(&context, work).await;
+        reply.send(answers.unwrap_or_else(|error| vec![Err(VisionError::Busy(error.to_string())); count]));
+    });
+}
+
+fn embed(config: &Config, embedder: &dyn Embedder, file: &SpaceFile, ask: Ask) -> Answers {
+    let started = Instant::now();
+    let batch_max = if ask.space() == Space::Image { config.image_batch_max } else { config.text_batch_max };
+    let mut answers: Vec<Option<Result<Embedding, VisionError>>> = Vec::new();
+    let mut inputs = Vec::new();
+    let mut waiting = Vec::new();
+    let mut sort_in = |content: ContentHash, input: &dyn Fn() -> Result<Input, VisionError>| {
+        if let Ok(Some(vector)) = file.file.get(content) {
+            return answers.push(Some(Ok(Embedding { vector, content })));
+        }
+        match input() {
+            Ok(input) => {
+                waiting.push((answers.len(), content));
+                inputs.push(input);
+                answers.push(None);
+            }
+            Err(error) => answers.push(Some(Err(error))),
+        }
+    };
+    match &ask {
+        Ask::Texts(texts) => texts.iter().for_each(|text| sort_in(ContentHash::of(text.as_bytes()), &|| Ok(Input::Text(text.clone())))),
+        Ask::Images(images) => images.iter().for_each(|bytes| sort_in(ContentHash::of(bytes), &|| picture_input(config, bytes))),
+    }
+    for (inputs, waiting) in inputs.chunks(batch_max).zip(waiting.chunks(batch_max)) {
+        match embedder::embed(embedder, inputs) {
+            Ok(vectors) => waiting
+                .iter()
+                .zip(vectors)
+                .for_each(|((at, content), vector)| answers[*at] = Some(Ok(Embedding { vector, content: *content }))),
+            Err(error) => waiting.iter().for_each(|(at, _)| answers[*at] = Some(Err(error.clone()))),
+        }
+    }
+    stage("query", started);
+    let unanswered = || Err(VisionError::Engine("the model gave no vector".to_owned()));
+    answers.into_iter().map(|answer| answer.unwrap_or_else(unanswered)).collect()
+}
+
+/// A picture's bytes as the image model takes them.
+pub(crate) fn picture_input(config: &Config, bytes: &[u8]) -> Result<Input, VisionError> {
+    let refuse = |error: PictureError| VisionError::BadPicture { code: error.code(), detail: error.to_string() };
+    let picture = picture::decode(bytes, config.image_bytes_max, config.image_pixels_max).map_err(refuse)?;
+    picture::prepare(&picture).map(Input::Picture).map_err(refuse)
+}

@@ -1,0 +1,168 @@
+//! The seam between the actor and the models: something that turns a batch of inputs into vectors.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use protocol::vision::{ModelInfo, Space, VisionError};
+
+use crate::logic::picture::{INPUT_SIDE, Pixels};
+use crate::models::{self, ImageModel, TextModel};
+use crate::packages::{Manifest, ModelPackage};
+
+/// One input of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// For an image model.
+    Picture(Pixels),
+    /// For a text model.
+    Text(String),
+}
+
+/// A loaded model. Called from several threads at a time.
+pub trait Embedder: Send + Sync {
+    /// What it is.
+    fn info(&self) -> &ModelInfo;
+    /// One vector for each input, `[dimensions]`, of any length; the error is for people.
+    fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, String>;
+}
+
+/// Where models come from.
+pub trait ModelSource: Send + Sync {
+    /// The model for a space, if its files are there. Looks at a few file sizes.
+    fn installed(&self, space: Space) -> Option<ModelInfo>;
+    /// Loads it. Takes its time: for worker threads.
+    fn load(&self, space: Space) -> Result<Arc<dyn Embedder>, String>;
+}
+
+/// The models that the manifest names, from a folder.
+#[derive(Clone, Debug)]
+pub struct InstalledModels {
+    models_dir: PathBuf,
+    manifest: Arc<Manifest>,
+}
+
+impl InstalledModels {
+    /// Models below `models_dir`, one folder each; nothing need be there yet.
+    pub fn new(models_dir: &Path) -> Self {
+        Self { models_dir: models_dir.to_owned(), manifest: Arc::new(Manifest::compiled_in()) }
+    }
+}
+
+impl ModelSource for InstalledModels {
+    fn installed(&self, space: Space) -> Option<ModelInfo> {
+        let model = self.manifest.default_for(space)?;
+        model.is_present(&self.models_dir).then(|| model.info())
+    }
+
+    fn load(&self, space: Space) -> Result<Arc<dyn Embedder>, String> {
+        let model = self.manifest.default_for(space).ok_or_else(|| format!("the manifest names no {} model", space.as_str()))?;
+        load(model, &model.folder(&self.models_dir))
+    }
+}
+
+/// Reads a model's files and builds what runs it.
+fn load(package: &ModelPackage, folder: &Path) -> Result<Arc<dyn Embedder>, String> {
+    let read = |ending: &str| {
+        let file =
+            package.files.iter().find(|file| file.name.ends_with(ending)).ok_or_else(|| format!("the manifest names no {ending} file"))?;
+        std::fs::read(folder.join(&file.name)).map_err(|error| format!("{}: {error}", file.name))
+    };
+    let info = package.info();
+    let (embedder, dimensions): (Arc<dyn Embedder>, usize) = match package.space {
+        Space::Image => {
+            let model = models::load_image_model(&read(".pth")?).map_err(|error| error.to_string())?;
+            if model.input_side() != INPUT_SIDE {
+                return Err(format!("it takes pictures of {} pixels, not {INPUT_SIDE}", model.input_side()));
+            }
+            let dimensions = model.dimensions();
+            (Arc::new(Pictures { info, model }), dimensions)
+        }
+        Space::Text => {
+            let model = models::load_text_model(&read(".safetensors")?, &read(".json")?).map_err(|error| error.to_string())?;
+            let dimensions = model.dimensions();
+            (Arc::new(Texts { info, model }), dimensions)
+        }
+    };
+    if dimensions == package.dimensions {
+        Ok(embedder)
+    } else {
+        Err(format!("it has {dimensions} dimensions, the manifest says {}", package.dimensions))
+    }
+}
+
+struct Pictures {
+    info: ModelInfo,
+    model: ImageModel,
+}
+
+impl Embedder for Pictures {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, String> {
+        let mut pixels = Vec::with_capacity(inputs.len() * INPUT_SIDE * INPUT_SIDE * 3);
+        for input in inputs {
+            let Input::Picture(picture) = input else { return Err("a text for an image model".to_owned()) };
+            pixels.extend_from_slice(&picture.0);
+        }
+        let flat = self.model.embed(&pixels, inputs.len()).map_err(|error| error.to_string())?;
+        Ok(rows(&flat, self.info.dimensions))
+    }
+}
+
+struct Texts {
+    info: ModelInfo,
+    model: TextModel,
+}
+
+impl Embedder for Texts {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, String> {
+        let mut texts = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            let Input::Text(text) = input else { return Err("a picture for a text model".to_owned()) };
+            texts.push(text.as_str());
+        }
+        let flat = self.model.embed(&texts).map_err(|error| error.to_string())?;
+        Ok(rows(&flat, self.info.dimensions))
+    }
+}
+
+fn rows(flat: &[f32], dimensions: usize) -> Vec<Vec<f32>> {
+    flat.chunks_exact(dimensions).map(<[f32]>::to_vec).collect()
+}
+
+/// Embeds and brings every vector to length 1.
+pub(crate) fn embed(embedder: &dyn Embedder, inputs: &[Input]) -> Result<Vec<Arc<[f32]>>, VisionError> {
+    let vectors = embedder.embed(inputs).map_err(VisionError::Engine)?;
+    if vectors.len() != inputs.len() {
+        return Err(VisionError::Engine(format!("{} vectors for {} inputs", vectors.len(), inputs.len())));
+    }
+    vectors.into_iter().map(|vector| normalised(vector, embedder.info().dimensions)).collect()
+}
+
+fn normalised(mut vector: Vec<f32>, dimensions: usize) -> Result<Arc<[f32]>, VisionError> {
+    let norm = vector.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>().sqrt();
+    if vector.len() != dimensions || !norm.is_finite() || norm == 0.0 {
+        return Err(VisionError::Engine(format!("a vector of {} numbers and length {norm}", vector.len())));
+    }
+    vector.iter_mut().for_each(|number| *number = (f64::from(*number) / norm) as f32);
+    Ok(vector.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_are_brought_to_length_one_or_refused() {
+        assert_eq!(normalised(vec![3.0, 4.0], 2).expect("a vector").as_ref(), [0.6, 0.8]);
+        for bad in [vec![], vec![0.0, 0.0], vec![f32::NAN, 1.0], vec![f32::INFINITY, 1.0], vec![1.0]] {
+            assert!(normalised(bad.clone(), 2).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! From the bytes of a picture file to the model's input and a thumbnail, each bound checked before the work that it bounds.
+
+use std::io::Cursor;
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::codecs::jpeg::JpegEncoder;
+use image::{DynamicImage, ExtendedColorType, ImageDecoder as _, ImageEncoder as _, ImageError, ImageFormat, ImageReader, RgbImage};
+
+/// The side of the image model's input, in pixels.
+pub const INPUT_SIDE: usize = 224;
+/// Names the preprocessing: part of every fingerprint, so that a change of it makes new vectors.
+pub const PREPROCESSING: &str = "centre-crop-0.875/catmull-rom/224";
+
+/// Share of the shorter side that the centre crop keeps, in thousandths: 224 / (224 + 32).
+const CROP_THOUSANDTHS: u32 = 875;
+
+/// Why bytes are no usable picture.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PictureError {
+    /// No known picture format begins like this.
+    #[error("{0}")]
+    NotAPicture(String),
+    /// A picture, but of a format that is not read.
+    #[error("{0} pictures are not read, only JPEG, PNG, WebP and GIF")]
+    UnsupportedFormat(String),
+    /// Breaks off or does not decode.
+    #[error("{0}")]
+    Damaged(String),
+    /// Wider times higher than the bound.
+    #[error("{width} x {height} pixels are over the limit of {pixels_max}")]
+    TooManyPixels {
+        /// In pixels.
+        width: u32,
+        /// In pixels.
+        height: u32,
+        /// The bound.
+        pixels_max: u64,
+    },
+    /// The file is larger than the bound.
+    #[error("more than {0} bytes")]
+    TooManyBytes(u64),
+}
+
+impl PictureError {
+    /// Stable, snake_case.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotAPicture(_) => "not_a_picture",
+            Self::UnsupportedFormat(_) => "unsupported_format",
+            Self::Damaged(_) => "damaged_picture",
+            Self::TooManyPixels { .. } => "too_many_pixels",
+            Self::TooManyBytes(_) => "too_many_bytes",
+        }
+    }
+}
+
+/// The image model's input: `[INPUT_SIDE, INPUT_SIDE, 3]` bytes, RGB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pixels(pub Vec<u8>);
+
+/// Decodes a JPEG, PNG, WebP or GIF (its first frame) to RGB, upright, alpha laid over white.
+pub fn decode(bytes: &[u8], bytes_max: u64, pixels_max: u64) -> Result<RgbImage, PictureError> {
+    if bytes.len() as u64 > bytes_max {
+        return Err(PictureError::TooManyBytes(bytes_max));
+    }
+    let format = format_of(bytes)?;
+    if format == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
+        // The decoder would fill what is missing with grey.
+        return Err(PictureError::Damaged("the JPEG breaks off before its end".to_owned()));
+    }
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut limits = image::Limits::default();
+    // The decoders' own buffers: wide enough for every picture within the pixel bound at 16 bits a channel.
+    limits.max_alloc = Some(pixels_max.saturating_mul(16).saturating_add(16 << 20));
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(|error| refusal(&error))?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > pixels_max {
+        return Err(PictureError::TooManyPixels { width, height, pixels_max });
+    }
+    if width == 0 || height == 0 {
+        return Err(PictureError::Damaged("a picture without pixels".to_owned()));
+    }
+    // Metadata that cannot be read leaves the picture as it is stored.
+    let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| refusal(&error))?;
+    picture.apply_orientation(orientation);
+    Ok(if picture.color().has_alpha() { over_white(&picture.into_rgba8()) } else { picture.into_rgb8() })
+}
+
+/// The model's input: centre crop, then an antialiased Catmull-Rom resize. The filter belongs to the model's contract.
+pub fn prepare(picture: &RgbImage) -> Result<Pixels, PictureError> {
+    prepare_with(picture, FilterType::CatmullRom)
+}
+
+/// A JPEG whose longest side is at most `side_max`; a smaller picture keeps its size.
+pub fn thumbnail(picture: &RgbImage, side_max: u32, quality: u8) -> Result<Vec<u8>, PictureError> {
+    let (width, height) = picture.dimensions();
+    let longest = width.max(height);
+    let scaled = |side: u32| ((u64::from(side) * u64::from(side_max) + u64::from(longest) / 2) / u64::from(longest)).max(1) as u32;
+    let (small_width, small_height) = if longest > side_max { (scaled(width), scaled(height)) } else { (width, height) };
+    let pixels = if longest > side_max {
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+        resize(picture, small_width, small_height, &options)?
+    } else {
+        picture.as_raw().clone()
+    };
+    let mut jpeg = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut jpeg, quality);
+    encoder
+        .write_image(&pixels, small_width, small_height, ExtendedColorType::Rgb8)
+        .map_err(|error| PictureError::Damaged(error.to_string()))?;
+    Ok(jpeg)
+}
+
+pub(crate) fn prepare_with(picture: &RgbImage, filter: FilterType) -> Result<Pixels, PictureError> {
+    let (width, height) = picture.dimensions();
+    let side = ((u64::from(width.min(height)) * u64::from(CROP_THOUSANDTHS) / 1000) as u32).max(1);
+    let (left, top) = ((width - side).div_ceil(2), (height - side).div_ceil(2));
+    let options = ResizeOptions::new().crop(f64::from(left), f64::from(top), f64::from(side), f64::from(side));
+    let options = options.resize_alg(ResizeAlg::Convolution(filter));
+    resize(picture, INPUT_SIDE as u32, INPUT_SIDE as u32, &options).map(Pixels)
+}
+
+fn resize(picture: &RgbImage, width: u32, height: u32, options: &ResizeOptions) -> Result<Vec<u8>, PictureError> {
+    let failed = |error: &dyn std::fmt::Display| PictureError::Damaged(format!("cannot be scaled: {error}"));
+    let source = ImageRef::new(picture.width(), picture.height(), picture.as_raw(), PixelType::U8x3).map_err(|error| failed(&error))?;
+    let mut scaled = Image::new(width, height, PixelType::U8x3);
+    Resizer::new().resize(&source, &mut scaled, options).map_err(|error| failed(&error))?;
+    Ok(scaled.into_vec())
+}
+
+fn format_of(bytes: &[u8]) -> Result<ImageFormat, PictureError> {
+    let Ok(format) = image::guess_format(bytes) else {
+        return Err(PictureError::NotAPicture(format!("no picture begins like this: {}", beginning(bytes))));
+    };
+    match format {
+        ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP | ImageFormat::Gif => Ok(format),
+        other => Err(PictureError::UnsupportedFormat(format!("{other:?}"))),
+    }
+}
+
+/// The first bytes as text: an error page shows itself.
+fn beginning(bytes: &[u8]) -> String {
+    const SHOWN_MAX: usize = 24;
+    if bytes.is_empty() {
+        return "it is empty".to_owned();
+    }
+    format!("{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_MAX)]))
+}
+
+fn refusal(error: &ImageError) -> PictureError {
+    match error {
+        ImageError::Unsupported(unsupported) => PictureError::UnsupportedFormat(unsupported.to_string()),
+        other => PictureError::Damaged(other.to_string()),
+    }
+}
+
+/// Whether an end-of-image marker stands behind the first scan (ITU-T T.81, B.1): inside a scan, 0xFF is followed by 0 or a
+/// restart marker, so the two bytes mean nothing else there.
+fn is_whole_jpeg(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    while let Some([0xff, marker]) = bytes.get(at..at + 2) {
+        match marker {
+            0xff => at += 1,
+            0x01 | 0xd0..=0xd8 => at += 2,
+            0xda => return bytes[at..].windows(2).any(|pair| pair == [0xff, 0xd9]),
+            _ => {
+                let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { return false };
+                at += 2 + usize::from(u16::from_be_bytes([high, low]));
+            }
+        }
+    }
+    false
+}
+
+fn over_white(picture: &image::RgbaImage) -> RgbImage {
+    let mut flat = RgbImage::new(picture.width(), picture.height());
+    for (to, from) in flat.pixels_mut().zip(picture.pixels()) {
+        let alpha = u32::from(from[3]);
+        to.0 = [0, 1, 2].map(|channel| ((u32::from(from[channel]) * alpha + 255 * (255 - alpha) + 127) / 255) as u8);
+    }
+    flat
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use image::{ImageEncoder as _, Rgb, Rgba, RgbaImage};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A picture file of `width` x `height` that no other seed has.
+    pub(crate) fn jpeg(width: u32, height: u32, seed: u8) -> Vec<u8> {
+        let picture = RgbImage::from_fn(width, height, |x, y| Rgb([(x * 7) as u8 ^ seed, (y * 5) as u8, seed]));
+        let mut bytes = Vec::new();
+        JpegEncoder::new_with_quality(&mut bytes, 90).encode_image(&picture).expect("a JPEG");
+        bytes
+    }
+
+    fn png(picture: &DynamicImage) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).expect("a PNG");
+        bytes
+    }
+
+    fn code(bytes: &[u8]) -> &'static str {
+        decode(bytes, 1 << 20, 10_000).map_or_else(|error| error.code(), |_| "decoded")
+    }
+
+    /// A PNG's head that announces 7745 x 7747 pixels, 60 million of them.
+    fn png_of_60_megapixels() -> Vec<u8> {
+        let mut bytes = png(&RgbImage::new(1, 1).into());
+        bytes[16..20].copy_from_slice(&7745_u32.to_be_bytes());
+        bytes[20..24].copy_from_slice(&7747_u32.to_be_bytes());
+        let mut crc = flate2::Crc::new();
+        crc.update(&bytes[12..29]);
+        bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn refusals_by_table() {
+        let whole = jpeg(64, 64, 1);
+        let picture: DynamicImage = RgbImage::from_fn(60, 60, |x, y| Rgb([(x * y) as u8, x as u8, y as u8])).into();
+        let whole_png = png(&picture);
+        let cases: [(&str, &[u8], &str); 11] = [
+            ("a JPEG", &whole, "decoded"),
+            ("a PNG", &whole_png, "decoded"),
+            ("a JPEG that breaks off", &whole[..whole.len() / 2], "damaged_picture"),
+            ("a JPEG without its last byte", &whole[..whole.len() - 1], "damaged_picture"),
+            ("a JPEG of its first bytes", &whole[..12], "damaged_picture"),
+            ("a PNG that breaks off", &whole_png[..whole_png.len() / 2], "damaged_picture"),
+            ("an HTML page", b"<!doctype html><title>404</title>", "not_a_picture"),
+            ("nothing", b"", "not_a_picture"),
+            ("a BMP", b"BM\x3a\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", "unsupported_format"),
+            ("60 megapixels", &png_of_60_megapixels(), "too_many_pixels"),
+            ("too many pixels in a JPEG", &jpeg(101, 100, 0), "too_many_pixels"),
+        ];
+        for (name, bytes, expected) in cases {
+            assert_eq!(code(bytes), expected, "{name}");
+        }
+        assert_eq!(decode(&whole, 100, 10_000).map_err(|error| error.code()), Err("too_many_bytes"));
+        assert_eq!(
+            decode(&png_of_60_megapixels(), 1 << 20, 40_000_000).map_err(|error| error.code()),
+            Err("too_many_pixels"),
+            "the default bound"
+        );
+    }
+
+    #[test]
+    fn a_jpeg_with_something_behind_its_end_is_whole() {
+        let bytes = [jpeg(8, 8, 3), b"trailing maker notes".to_vec()].concat();
+        assert_eq!(code(&bytes), "decoded");
+    }
+
+    #[test]
+    fn gif_and_webp_are_read() {
+        let picture: DynamicImage = RgbaImage::from_pixel(20, 10, Rgba([255, 0, 0, 255])).into();
+        for format in [ImageFormat::Gif, ImageFormat::WebP] {
+            let mut bytes = Vec::new();
+            picture.write_to(&mut Cursor::new(&mut bytes), format).expect("encoded");
+            let decoded = decode(&bytes, 1 << 20, 10_000).expect("decoded");
+            assert_eq!((decoded.dimensions(), decoded.get_pixel(3, 3).0), ((20, 10), [255, 0, 0]), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn alpha_is_laid_over_white() {
+        let picture = RgbaImage::from_fn(3, 1, |x, _| Rgba([0, 100, 200, [0, 128, 255][x as usize]]));
+        let decoded = decode(&png(&picture.into()), 1 << 20, 10_000).expect("decoded");
+        let pixels: Vec<_> = decoded.pixels().map(|pixel| pixel.0).collect();
+        assert_eq!(pixels, [[255, 255, 255], [127, 177, 227], [0, 100, 200]]);
+    }
+
+    #[test]
+    fn a_picture_lying_on_its_side_is_set_upright() {
+        let picture = RgbImage::from_fn(32, 16, |x, _| if x < 16 { Rgb([255, 0, 0]) } else { Rgb([0, 0, 255]) });
+        let mut bytes = Vec::new();
+        // TIFF, little-endian, one entry: orientation (0x0112) = 6, turn by 90 degrees clockwise.
+        let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
+        let mut encoder = JpegEncoder::new_with_quality(&mut bytes, 95);
+        encoder.set_exif_metadata(exif).expect("EXIF");
+        encoder.encode_image(&picture).expect("a JPEG");
+        let decoded = decode(&bytes, 1 << 20, 10_000).expect("decoded");
+        assert_eq!(decoded.dimensions(), (16, 32));
+        assert!(decoded.get_pixel(8, 4).0[0] > 200 && decoded.get_pixel(8, 28).0[2] > 200, "left has become top");
+    }
+
+    #[test]
+    fn a_thumbnail_keeps_its_shape_and_never_grows() {
+        for (width, height, expected) in [(960, 480, (480, 240)), (100, 50, (100, 50)), (2000, 1, (480, 1)), (481, 480, (480, 479))] {
+            let jpeg = thumbnail(&RgbImage::new(width, height), 480, 80).expect("a thumbnail");
+            let small = decode(&jpeg, 1 << 20, 1 << 20).expect("decoded");
+            assert_eq!(small.dimensions(), expected, "{width} x {height}");
+        }
+    }
+
+    #[test]
+    fn the_wrong_filter_gives_another_input() {
+        let picture = RgbImage::from_fn(300, 260, |x, y| Rgb([(x * y % 251) as u8, (x * 3) as u8, y as u8]));
+        assert_ne!(prepare(&picture), prepare_with(&picture, FilterType::Bilinear));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn any_shape_gives_an_input_of_the_same_size(width in 1_u32..400, height in 1_u32..400) {
+            let prepared = prepare(&RgbImage::new(width, height)).expect("prepared");
+            prop_assert_eq!(prepared.0.len(), INPUT_SIDE * INPUT_SIDE * 3);
+        }
+
+        #[test]
+        fn damaged_bytes_are_refused_or_decoded_and_never_more(at in 0_usize..600, to: u8, length in 0_usize..700) {
+            let mut bytes = jpeg(24, 24, 5);
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = to;
+            }
+            bytes.truncate(length);
+            let _ = decode(&bytes, 1 << 20, 10_000);
+        }
+    }
+}
