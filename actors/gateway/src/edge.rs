@@ -138,7 +138,7 @@ fn refused(refusal: Refusal) -> Problem {
 fn render(mut response: Response, request_id: &RequestId, path: &str) -> Response {
     let problem = match response.extensions_mut().remove::<Problem>() {
         Some(problem) => problem,
-        None if response.status().is_client_error() || response.status().is_server_error() => Problem::of_status(response.status()),
+        None if (response.status().is_client_error() || response.status().is_server_error()) && !is_page(&response) => Problem::of_status(response.status()),
         None => return response,
     };
     let mut rendered = problem.render(request_id, path);
@@ -147,6 +147,11 @@ fn render(mut response: Response, request_id: &RequestId, path: &str) -> Respons
     }
     rendered.extensions_mut().insert(problem);
     rendered
+}
+
+/// A page that says by itself what is wrong.
+fn is_page(response: &Response) -> bool {
+    response.headers().get(header::CONTENT_TYPE).is_some_and(|media| media.as_bytes().starts_with(b"text/html"))
 }
 
 fn measure(app: &App, method: &Method, route: &str, response: &Response, took: Duration, request_id: &RequestId) {

@@ -28,7 +28,7 @@ pub(crate) struct Shown {
 
 /// How many hits to fetch so that `wanted` are left in all likelihood.
 pub(crate) fn fetch_limit(wanted: usize) -> usize {
-    (wanted.saturating_mul(2) + SPARE_HITS).min(HITS_MAX)
+    wanted.saturating_mul(2).saturating_add(SPARE_HITS).min(HITS_MAX)
 }
 
 /// The hits that the text embedding alone found: only their cosines decide whether they stay.
