@@ -169,6 +169,12 @@ fn serve(gordon: Probe<QueueMsg>) -> Arc<Mutex<Shop>> {
     shop
 }
 
+/// The runs that were finished, and those that were abandoned.
+fn closed(shop: &Mutex<Shop>) -> (Vec<RunId>, Vec<RunId>) {
+    let shop = shop.lock().expect("no panic");
+    (shop.finished.clone(), shop.abandoned.clone())
+}
+
 fn context() -> Context {
     Context::new(Priority::Serving, Duration::from_secs(20))
 }
@@ -281,10 +287,7 @@ async fn runs_are_canceled_under_way_and_in_the_line() {
         assert!(matches!(house.cancel(id).await, Err(IngestError::BadRequest { field: "id", .. })));
     }
     assert!(matches!(house.cancel(RunId(1)).await, Err(IngestError::UnknownRun(_))));
-    assert_eq!(
-        (shop.lock().expect("no panic").abandoned.clone(), shop.lock().expect("no panic").finished.clone()),
-        (vec![running], vec![last])
-    );
+    assert_eq!(closed(&shop), (vec![last], vec![running]));
     house.scene.end().await;
 }
 
@@ -326,10 +329,7 @@ async fn feeds_that_break_off_by_mode() {
     let run = house.ended(delta).await;
     assert_eq!((run.status, run.counts.unchanged, run.counts.rejected), (RunStatus::Succeeded, 1, 1));
     assert_eq!(house.rejects(delta), [(2, "truncated".into())]);
-    assert_eq!(
-        (shop.lock().expect("no panic").finished.clone(), shop.lock().expect("no panic").abandoned.clone()),
-        (vec![delta], vec![full])
-    );
+    assert_eq!(closed(&shop), (vec![delta], vec![full]));
     house.scene.end().await;
 }
 

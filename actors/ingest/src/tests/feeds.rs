@@ -85,7 +85,7 @@ fn every_feed_holds_what_its_origin_says() {
         ("feeds/shopify-jewelery.csv", "USD", "shopify_csv", (41, 20, 23, 0)),
         ("feeds/shopify-export-swimwear.csv", "EUR", "shopify_csv", (194, 48, 130, 0)),
         ("feeds/awin-swimwear.csv", "", "google_csv", (48, 48, 48, 0)),
-        ("feeds/google-retail-api-ja.jsonl", "", "google_retail", (1276, 1275, 1275, 0)),
+        ("feeds/google-retail-api-ja.jsonl", "", "google_retail", (1276, 1275, 1275, 1)),
         ("vendure-demo-store/products.csv", "USD", "vendure_csv", (88, 54, 88, 0)),
         ("catalog/products.csv", "", "fashion_csv", (3000, 3000, 3000, 0)),
         ("catalog/catalog_text_only.csv", "", "fashion_csv", (43_246, 43_246, 43_246, 0)),
