@@ -50,9 +50,8 @@ impl ImageRoot {
         Self { path, canonical }
     }
 
-    fn resolve(&self, name: &str) -> Result<ImageRef, ImageError> {
+    fn resolve(&self, named: &Path) -> Result<ImageRef, ImageError> {
         let mut inside = self.path.clone();
-        let named = Path::new(name);
         let relative = if named.is_absolute() { named.strip_prefix(&self.path).map_err(|_| ImageError::Outside)? } else { named };
         for component in relative.components() {
             match component {
@@ -66,7 +65,8 @@ impl ImageRoot {
         if !target.starts_with(&self.path) || target == self.path {
             return Err(ImageError::Outside);
         }
-        target.to_str().map(|path| ImageRef(format!("file://{path}"))).ok_or(ImageError::Malformed)
+        // Encoded, so that a name such as `%2e%2e` means itself to whoever reads the reference.
+        url::Url::from_file_path(&target).map(|url| ImageRef(url.into())).map_err(|()| ImageError::Malformed)
     }
 }
 
@@ -79,8 +79,8 @@ pub fn parse_image(text: &str, root: Option<&ImageRoot>) -> Result<ImageRef, Ima
     if let Some(rest) = text.strip_prefix("//") {
         return parse_image(&format!("https://{rest}"), None);
     }
-    let Some((scheme, rest)) = text.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) else {
-        return root.ok_or(ImageError::NoRoot)?.resolve(&text.replace('\\', "/"));
+    let Some((scheme, _)) = text.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) else {
+        return root.ok_or(ImageError::NoRoot)?.resolve(Path::new(&text.replace('\\', "/")));
     };
     match scheme.to_ascii_lowercase().as_str() {
         "http" | "https" => {
@@ -88,7 +88,10 @@ pub fn parse_image(text: &str, root: Option<&ImageRoot>) -> Result<ImageRef, Ima
             let url = url::Url::parse(&text.replace("&amp;", "&")).map_err(|_| ImageError::Scheme)?;
             if url.host_str().is_some_and(|host| !host.is_empty()) { Ok(ImageRef(url.into())) } else { Err(ImageError::Scheme) }
         }
-        "file" => root.ok_or(ImageError::Outside)?.resolve(rest.strip_prefix("//").ok_or(ImageError::Outside)?),
+        "file" => {
+            let path = url::Url::parse(text).ok().and_then(|url| url.to_file_path().ok()).ok_or(ImageError::Outside)?;
+            root.ok_or(ImageError::Outside)?.resolve(&path)
+        }
         _ => Err(ImageError::Scheme),
     }
 }
@@ -134,10 +137,15 @@ mod tests {
             ("https://shop.example/a.jpg?v=1&amp;w=2", Ok("https://shop.example/a.jpg?v=1&w=2")),
             ("//cdn.example/a.jpg", Ok("https://cdn.example/a.jpg")),
             ("a.jpg", Ok("file:///shop/images/a.jpg")),
-            ("sub/./ö 1.jpg", Ok("file:///shop/images/sub/ö 1.jpg")),
+            ("sub/./ö 1.jpg", Ok("file:///shop/images/sub/%C3%B6%201.jpg")),
             ("sub\\a.jpg", Ok("file:///shop/images/sub/a.jpg")),
             ("file:///shop/images/a.jpg", Ok("file:///shop/images/a.jpg")),
             ("/shop/images/a.jpg", Ok("file:///shop/images/a.jpg")),
+            ("%2e%2e/a.jpg", Ok("file:///shop/images/%252e%252e/a.jpg")),
+            ("a#1?.jpg", Ok("file:///shop/images/a%231%3F.jpg")),
+            ("file:///shop/images/a%20b.jpg", Ok("file:///shop/images/a%20b.jpg")),
+            ("file:///shop/images/%2e%2e/b.jpg", Err(ImageError::Outside)),
+            ("file://server/shop/images/a.jpg", Err(ImageError::Outside)),
             ("../secret.jpg", Err(ImageError::Outside)),
             ("a/../../secret.jpg", Err(ImageError::Outside)),
             ("/etc/passwd", Err(ImageError::Outside)),
