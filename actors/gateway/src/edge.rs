@@ -138,7 +138,9 @@ fn refused(refusal: Refusal) -> Problem {
 fn render(mut response: Response, request_id: &RequestId, path: &str) -> Response {
     let problem = match response.extensions_mut().remove::<Problem>() {
         Some(problem) => problem,
-        None if (response.status().is_client_error() || response.status().is_server_error()) && !is_page(&response) => Problem::of_status(response.status()),
+        None if (response.status().is_client_error() || response.status().is_server_error()) && !is_page(&response) => {
+            Problem::of_status(response.status())
+        }
         None => return response,
     };
     let mut rendered = problem.render(request_id, path);

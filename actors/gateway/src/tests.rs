@@ -71,7 +71,9 @@ fn form(file_field: &str, file: &[u8], fields: &[(&str, &str)]) -> (String, Vec<
     for (name, value) in fields {
         body.extend_from_slice(format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").as_bytes());
     }
-    body.extend_from_slice(format!("--x\r\nContent-Disposition: form-data; name=\"{file_field}\"; filename=\"feed.csv\"\r\n\r\n").as_bytes());
+    body.extend_from_slice(
+        format!("--x\r\nContent-Disposition: form-data; name=\"{file_field}\"; filename=\"feed.csv\"\r\n\r\n").as_bytes(),
+    );
     body.extend_from_slice(file);
     body.extend_from_slice(b"\r\n--x--\r\n");
     ("multipart/form-data; boundary=x".to_owned(), body)

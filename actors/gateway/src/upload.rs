@@ -268,7 +268,7 @@ mod tests {
         for (bytes, code) in cases {
             let problem = spooled(folder.path(), &bytes, 64, BOUNDS).await.err().expect("a refusal");
             assert_eq!(problem.code, code);
-            assert_eq!(inflate(&bytes.into(), BOUNDS.bytes_max).err().expect("a refusal").code, code);
+            assert_eq!(inflate(&bytes.into(), BOUNDS.bytes_max).expect_err("a refusal").code, code);
         }
         assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0);
     }

@@ -49,7 +49,7 @@ fn tiles(registry: &Registry) -> Markup {
     let down = registry.actors.iter().filter(|actor| actor.state != ActorState::Running).count();
     let open: u64 = registry.queues.iter().map(|queue| queue.depth.open()).sum();
     let dead: u64 = registry.queues.iter().map(|queue| queue.depth.dead).sum();
-    let health = if down == 0 { ("good", "All running".to_owned()) } else { ("bad", format!("{down} not running")) };
+    let health = if down == 0 { ("good", "All running".to_owned()) } else { ("bad", format!("{down} down")) };
     let tile = |name: &str, value: String, class: &str| html! { div .tile .(class) { dt { (name) } dd { (value) } } };
     html! {
         dl .tiles #tiles data-live {

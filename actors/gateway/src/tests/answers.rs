@@ -23,7 +23,13 @@ fn shop() -> std::sync::Arc<World> {
     let mut blue = product("shirt-blue", "Shirt <b>blue</b>");
     blue.group_id = Some("shirt".into());
     let world = World::new([camera, lens, red, blue, product("tripod", "Tripod"), product("vase", "Vase")]);
-    let text = [("camera", vec![1.0, 0.0, 0.0]), ("lens", vec![0.9, 0.1, 0.0]), ("tripod", vec![0.6, 0.8, 0.0]), ("vase", vec![0.1, 0.99, 0.0]), ("picture taking", vec![1.0, 0.0, 0.0])];
+    let text = [
+        ("camera", vec![1.0, 0.0, 0.0]),
+        ("lens", vec![0.9, 0.1, 0.0]),
+        ("tripod", vec![0.6, 0.8, 0.0]),
+        ("vase", vec![0.1, 0.99, 0.0]),
+        ("picture taking", vec![1.0, 0.0, 0.0]),
+    ];
     world.text_vectors.lock().expect("no panic").extend(text.map(|(id, vector)| (id.to_owned(), vector)));
     let images = [("camera", vec![1.0, 0.0]), ("lens", vec![0.8, 0.6]), ("shirt-red", vec![0.0, 1.0]), ("shirt-blue", vec![0.1, 0.99])];
     world.image_vectors.lock().expect("no panic").extend(images.map(|(id, vector)| (id.to_owned(), vector)));
@@ -82,7 +88,10 @@ async fn errors_by_table() {
         let seen = response.status();
         let problem: Value = serde_json::from_slice(&bytes(response).await).expect("json");
         assert_eq!((seen.as_u16(), problem["code"].as_str()), (status, Some(code)), "{method} {path} {problem}");
-        assert_eq!((problem["status"].as_u64(), problem["request_id"].as_str(), problem["instance"].as_str()), (Some(u64::from(status)), Some("test-1"), path.split('?').next()));
+        assert_eq!(
+            (problem["status"].as_u64(), problem["request_id"].as_str(), problem["instance"].as_str()),
+            (Some(u64::from(status)), Some("test-1"), path.split('?').next())
+        );
     }
     let (_, problem) = stage.ask("POST", "/v1/search", Some(r#"{"txt":"a"}"#)).await;
     assert_eq!(problem["errors"], json!([{"pointer": "/txt", "code": "unknown_field", "detail": "did you mean `text`?"}]));
@@ -102,7 +111,14 @@ async fn request_ids_are_taken_or_made_and_foreign_pages_kept_out() {
     assert_eq!(stage.send(with("x-request-id", "abc", "GET")).await.headers()["x-request-id"], "abc");
     let made = stage.send(with("x-request-id", "not an id", "GET")).await;
     assert_eq!(made.headers()["x-request-id"].len(), 36);
-    for (name, value, method, status) in [("host", "evil.example", "GET", 403), ("host", "shop.internal:80", "GET", 200), ("origin", "https://evil.example", "POST", 403), ("origin", "https://evil.example", "GET", 200), ("origin", "http://127.0.0.1:8742", "POST", 422), ("sec-fetch-site", "cross-site", "POST", 403)] {
+    for (name, value, method, status) in [
+        ("host", "evil.example", "GET", 403),
+        ("host", "shop.internal:80", "GET", 200),
+        ("origin", "https://evil.example", "POST", 403),
+        ("origin", "https://evil.example", "GET", 200),
+        ("origin", "http://127.0.0.1:8742", "POST", 422),
+        ("sec-fetch-site", "cross-site", "POST", 403),
+    ] {
         assert_eq!(stage.send(with(name, value, method)).await.status(), status, "{name}: {value} {method}");
     }
     stage.scene.end().await;
@@ -116,7 +132,10 @@ async fn words_are_found_by_keyword_and_meaning_without_the_unrelated_tail() {
     assert_eq!((status, ids(&answer)), (StatusCode::OK, vec!["camera", "lens", "tripod"]), "the vase means something else");
     assert_eq!((answer["total"].as_u64(), answer["total_is_exact"].as_bool(), &answer["next"]), (Some(3), Some(true), &Value::Null));
     let first = &answer["items"][0];
-    assert_eq!((first["rank"].as_u64(), first["strategy"].as_str(), first["product"]["brand"].as_str()), (Some(1), Some("keyword+text"), Some("Polaroid")));
+    assert_eq!(
+        (first["rank"].as_u64(), first["strategy"].as_str(), first["product"]["brand"].as_str()),
+        (Some(1), Some("keyword+text"), Some("Polaroid"))
+    );
     assert_eq!(first["product"]["image"], "/v1/products/camera/image?index=0");
     assert_eq!(answer["model_version"], "all-minilm-l6-v2@01234567");
     let (_, page) = stage.get("/v1/search?q=camera&limit=1&offset=1").await;
@@ -202,7 +221,11 @@ async fn lists_go_on_at_their_cursor() {
 async fn pictures_and_products_are_answered_once() {
     let stage = Stage::new(Config::default(), shop()).await;
     stage.world.thumbnails.lock().expect("no panic").insert("camera".into(), bytes::Bytes::from_static(b"jpeg"));
-    for (path, media) in [("/v1/products/camera/image", "image/jpeg"), ("/v1/products/camera", "application/json"), ("/assets/store.js", "text/javascript; charset=utf-8")] {
+    for (path, media) in [
+        ("/v1/products/camera/image", "image/jpeg"),
+        ("/v1/products/camera", "application/json"),
+        ("/assets/store.js", "text/javascript; charset=utf-8"),
+    ] {
         let first = stage.send(request("GET", path, "", "")).await;
         assert_eq!((first.status().as_u16(), first.headers()[header::CONTENT_TYPE].to_str().expect("text")), (200, media));
         let tag = first.headers()[header::ETAG].clone();
@@ -238,8 +261,12 @@ async fn progress_streams_until_the_task_has_ended() {
     let names: Vec<&str> = events.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
     assert_eq!(names, ["progress", "progress", "progress", "progress", "end"], "{events}");
     assert!(events.lines().any(|line| line.starts_with(':')), "silence is filled, so that proxies keep the stream");
-    let last: Value = serde_json::from_str(events.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().expect("data")).expect("json");
-    assert_eq!((last["status"].as_str(), last["progress"].as_f64(), last["finished_at"].as_str()), (Some("succeeded"), Some(1.0), Some("2023-11-14T22:13:23Z")));
+    let last: Value =
+        serde_json::from_str(events.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().expect("data")).expect("json");
+    assert_eq!(
+        (last["status"].as_str(), last["progress"].as_f64(), last["finished_at"].as_str()),
+        (Some("succeeded"), Some(1.0), Some("2023-11-14T22:13:23Z"))
+    );
     stage.scene.end().await;
 }
 
@@ -251,9 +278,15 @@ async fn operators_see_the_house() {
     let (status, problem) = stage.get("/readyz").await;
     assert_eq!((status.as_u16(), problem["errors"][0]["pointer"].as_str()), (503, Some("batman")));
     let (_, registry) = stage.get("/v1/registry").await;
-    assert_eq!((registry["actors"][0]["name"].as_str(), registry["queues"][0]["dead"].as_u64(), registry["catalog"]["products"].as_u64()), (Some("robin"), Some(2), Some(6)));
+    assert_eq!(
+        (registry["actors"][0]["name"].as_str(), registry["queues"][0]["dead"].as_u64(), registry["catalog"]["products"].as_u64()),
+        (Some("robin"), Some(2), Some(6))
+    );
     let (_, letters) = stage.get("/v1/queues/embed_image/dead-letters").await;
-    assert_eq!((letters["items"][0]["product_id"].as_str(), letters["items"][0]["died_at"].as_str()), (Some("p"), Some("1970-01-01T00:00:00Z")));
+    assert_eq!(
+        (letters["items"][0]["product_id"].as_str(), letters["items"][0]["died_at"].as_str()),
+        (Some("p"), Some("1970-01-01T00:00:00Z"))
+    );
     let (_, redriven) = stage.ask("POST", "/v1/queues/embed_image:redrive", None).await;
     assert_eq!(redriven["redriven"], 2);
     assert_eq!(stage.get("/v1/config").await.1["settings"][0]["key"], "gateway.listen");

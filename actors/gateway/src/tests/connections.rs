@@ -93,7 +93,11 @@ async fn a_request_under_way_is_answered_through_a_kill_and_the_port_stays() {
     let mut wire = Wire::new(Config { header_read_timeout_ms: 5_000, ..config() }).await;
     let mut slow = wire.connect().await;
     let body = r#"{"text":"camera"}"#;
-    let head = format!("POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n", wire.port, body.len());
+    let head = format!(
+        "POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+        wire.port,
+        body.len()
+    );
     slow.write_all(head.as_bytes()).await.expect("sent");
     assert!(read_some(&mut slow).await.starts_with("HTTP/1.1 100"), "the handler waits for the body");
     wire.address.disconnect();
@@ -103,7 +107,10 @@ async fn a_request_under_way_is_answered_through_a_kill_and_the_port_stays() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     // Callers wait in the kernel's queue meanwhile.
     let mut early = TcpStream::connect(("127.0.0.1", wire.port)).await.expect("the port is open");
-    early.write_all(format!("GET /livez HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n", wire.port).as_bytes()).await.expect("sent");
+    early
+        .write_all(format!("GET /livez HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n", wire.port).as_bytes())
+        .await
+        .expect("sent");
     wire.scene = Scene::new();
     wire.scene.spawn_at(&wire.address, Robin, wire.args.clone()).await;
     assert!(read_all(&mut early).await.starts_with("HTTP/1.1 200"));

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use domain::{ContentHash, PartHashes, Parts, Product, ProductId};
 use kit::{Address, Context, ManualClock, Scene};
 use protocol::catalog::{CatalogMsg, CatalogReader, CatalogSnapshot, Change, Outcome, ProductRevision};
-use protocol::ingest::{FeedRequest, FeedRun, FeedRunReader, FeedSource, IngestError, IngestMsg, PutAnswer, Reject, RunCounts, RunId, RunStatus};
+use protocol::ingest::{
+    FeedRequest, FeedRun, FeedRunReader, FeedSource, IngestError, IngestMsg, PutAnswer, Reject, RunCounts, RunId, RunStatus,
+};
 use protocol::queue::{DeadLetter, JobId, QueueDepth, QueueMsg, QueueName, QueueReader};
 use protocol::registry::{ActorState, ActorStatus, RegistryReader, Setting};
 use protocol::search::{Hit, IndexStats, SearchAnswer, SearchQuery, Searcher, Searching};
@@ -97,7 +99,17 @@ impl World {
         let mut products = lock(&self.products);
         let revision = products.get(&product.id).map_or(0, |present| present.revision);
         let (id, hashes) = (product.id.clone(), PartHashes::of(&product));
-        products.insert(id, Arc::new(ProductRevision { product, revision: revision + 1, hashes, source: "default".into(), last_run: None, changed_at_ms: 0 }));
+        products.insert(
+            id,
+            Arc::new(ProductRevision {
+                product,
+                revision: revision + 1,
+                hashes,
+                source: "default".into(),
+                last_run: None,
+                changed_at_ms: 0,
+            }),
+        );
         if revision == 0 { Outcome::Created } else { Outcome::Updated(Parts::TEXT) }
     }
 
@@ -117,7 +129,9 @@ impl World {
             Change::Upsert { product, .. } => self.put(Product::clone(&product)),
             Change::Delete { id, .. } => lock(&self.products).remove(&id).map_or(Outcome::NotFound, |_| Outcome::Deleted),
             Change::Offer { id, variant, offer } => {
-                let Some(mut product) = lock(&self.products).get(&id).map(|revision| revision.product.clone()) else { return Outcome::NotFound };
+                let Some(mut product) = lock(&self.products).get(&id).map(|revision| revision.product.clone()) else {
+                    return Outcome::NotFound;
+                };
                 match variant {
                     None => product.offer = offer,
                     Some(name) => match product.variants.iter_mut().find(|variant| variant.id == name) {
@@ -153,7 +167,16 @@ impl World {
             }
             IngestMsg::Put { json, reply, .. } => {
                 let answer = serde_json::from_slice::<Product>(&json).map_err(|error| {
-                    IngestError::Rejected(vec![Reject { row: 1, position: None, field: Some("title".into()), code: "missing_title".into(), detail: error.to_string(), raw: String::new(), product_id: None, is_warning: false }])
+                    IngestError::Rejected(vec![Reject {
+                        row: 1,
+                        position: None,
+                        field: Some("title".into()),
+                        code: "missing_title".into(),
+                        detail: error.to_string(),
+                        raw: String::new(),
+                        product_id: None,
+                        is_warning: false,
+                    }])
                 });
                 reply.send(answer.map(|product| PutAnswer { id: product.id.clone(), outcome: self.put(product), warnings: Vec::new() }));
             }
@@ -195,7 +218,14 @@ impl World {
         ingest.answer_all(move |message| world.ingest(message));
         let world = Arc::clone(self);
         queue.answer_all(move |message| match message {
-            QueueMsg::DeadLetters { queue, reply, .. } => reply.send(Ok(vec![DeadLetter { id: JobId(7), queue, product: "p".parse().expect("an id"), attempts: 5, error: "no route".into(), died_at_ms: 0 }])),
+            QueueMsg::DeadLetters { queue, reply, .. } => reply.send(Ok(vec![DeadLetter {
+                id: JobId(7),
+                queue,
+                product: "p".parse().expect("an id"),
+                attempts: 5,
+                error: "no route".into(),
+                died_at_ms: 0,
+            }])),
             QueueMsg::Redrive { reply, .. } => reply.send(Ok(std::mem::take(&mut lock(&world.dead)))),
             _ => {}
         });
@@ -204,7 +234,13 @@ impl World {
         self.wire(catalog_address, joker, gordon, nightwing)
     }
 
-    fn wire(self: &Arc<Self>, catalog_address: Address<CatalogMsg>, joker: Address<IngestMsg>, gordon: Address<QueueMsg>, nightwing: Address<VisionMsg>) -> House {
+    fn wire(
+        self: &Arc<Self>,
+        catalog_address: Address<CatalogMsg>,
+        joker: Address<IngestMsg>,
+        gordon: Address<QueueMsg>,
+        nightwing: Address<VisionMsg>,
+    ) -> House {
         let world = Arc::clone(self);
         let readers = Arc::new(Readers(Arc::clone(self)));
         House {
@@ -257,7 +293,11 @@ impl CatalogSnapshot for Snapshot {
     }
 
     fn group(&self, group_id: &str) -> Vec<ProductId> {
-        self.0.values().filter(|revision| revision.product.group_id.as_deref() == Some(group_id)).map(|revision| revision.product.id.clone()).collect()
+        self.0
+            .values()
+            .filter(|revision| revision.product.group_id.as_deref() == Some(group_id))
+            .map(|revision| revision.product.id.clone())
+            .collect()
     }
 
     fn products_with_image(&self, _: &str) -> Vec<ProductId> {
@@ -271,7 +311,13 @@ impl OfferReader for Readers {
         let is_available = product.is_available() && !lock(&self.0.out_of_stock).contains(id);
         let availability = if is_available { product.offer.availability } else { domain::Availability::OutOfStock };
         let offer = product.variants.first().map_or(product.offer, |variant| variant.offer.clone());
-        Some(OfferState { is_available, availability, price: offer.price, sale_price: offer.sale_price, quantity: offer.quantity.map(u64::from) })
+        Some(OfferState {
+            is_available,
+            availability,
+            price: offer.price,
+            sale_price: offer.sale_price,
+            quantity: offer.quantity.map(u64::from),
+        })
     }
 
     fn journal_offset(&self) -> u64 {
@@ -313,7 +359,15 @@ impl QueueReader for Readers {
 
 impl RegistryReader for Readers {
     fn actors(&self) -> Vec<ActorStatus> {
-        let actor = |name, job, state, restarts| ActorStatus { name, job, state, restarts, mailbox_depth: 0, last_error: (restarts > 0).then(|| "panic: index out of bounds".to_owned()), since_ms: 1_700_000_000_000 };
+        let actor = |name, job, state, restarts| ActorStatus {
+            name,
+            job,
+            state,
+            restarts,
+            mailbox_depth: 0,
+            last_error: (restarts > 0).then(|| "panic: index out of bounds".to_owned()),
+            since_ms: 1_700_000_000_000,
+        };
         vec![
             actor("robin", "HTTP, pages", ActorState::Running, 0),
             actor("joker", "reads feeds", ActorState::Running, 0),
@@ -323,13 +377,18 @@ impl RegistryReader for Readers {
     }
 
     fn settings(&self) -> Arc<[Setting]> {
-        Arc::new([Setting { key: "gateway.listen".into(), value: "\"127.0.0.1:8742\"".into(), source: protocol::registry::ConfigSource::Default }])
+        Arc::new([Setting {
+            key: "gateway.listen".into(),
+            value: "\"127.0.0.1:8742\"".into(),
+            source: protocol::registry::ConfigSource::Default,
+        }])
     }
 }
 
 impl VisionReader for Readers {
     fn models(&self) -> Vec<ModelInfo> {
-        let model = |name: &str, space, dimensions| ModelInfo { name: name.into(), space, dimensions, fingerprint: "0123456789abcdef".into() };
+        let model =
+            |name: &str, space, dimensions| ModelInfo { name: name.into(), space, dimensions, fingerprint: "0123456789abcdef".into() };
         let mut models = vec![model("efficientnet-lite0", Space::Image, 2)];
         models.extend(lock(&self.0.has_text_model).then(|| model("all-minilm-l6-v2", Space::Text, 3)));
         models
@@ -342,7 +401,11 @@ impl VisionReader for Readers {
 
     fn vectors(&self, product: &str, space: Space) -> Vec<Embedding> {
         let vectors = if space == Space::Image { &self.0.image_vectors } else { &self.0.text_vectors };
-        lock(vectors).get(product).map(|vector| Embedding { vector: vector.clone().into(), content: ContentHash::default() }).into_iter().collect()
+        lock(vectors)
+            .get(product)
+            .map(|vector| Embedding { vector: vector.clone().into(), content: ContentHash::default() })
+            .into_iter()
+            .collect()
     }
 
     fn embedded(&self, _: Space, _: Option<&str>, _: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)> {

@@ -13,7 +13,15 @@ use crate::config::Config;
 
 async fn stage() -> Stage {
     let mut shirt = product("shirt", "Shirt");
-    let variant = |id: &str| Variant { id: id.into(), sku: None, gtin: None, title: None, options: Default::default(), images: vec![], offer: Offer::default() };
+    let variant = |id: &str| Variant {
+        id: id.into(),
+        sku: None,
+        gtin: None,
+        title: None,
+        options: Default::default(),
+        images: vec![],
+        offer: Offer::default(),
+    };
     shirt.variants = vec![variant("s"), variant("m")];
     Stage::new(Config { upload_bytes_max: 10_000, ..Config::default() }, World::new([product("1", "Camera"), shirt])).await
 }
@@ -22,11 +30,19 @@ async fn stage() -> Stage {
 async fn a_feed_is_taken_in_every_form() {
     let stage = stage().await;
     std::fs::write(stage.world.folder.path().join("inbox").join("a.csv"), "id,title\n").expect("a file");
-    let (form_media, form_body) = form("file", b"id,title\n1,Shoe\n", &[("source", "web"), ("mode", "full"), ("dry_run", "on"), ("default_currency", "")]);
-    let cases: [(&str, &str, Vec<u8>, &str, &str, FeedMode); 5] = [
-        ("/v1/feeds", &form_media, form_body, "feed.csv", "web", FeedMode::Full),
+    let (form_media, form_body) =
+        form("file", b"id,title\n1,Shoe\n", &[("source", "web"), ("mode", "full"), ("dry_run", "on"), ("default_currency", "")]);
+    let cases = [
+        ("/v1/feeds", form_media.as_str(), form_body, "feed.csv", "web", FeedMode::Full),
         ("/v1/feeds?source=raw&mode=full", "text/csv", b"id,title\n".to_vec(), "upload.csv", "raw", FeedMode::Full),
-        ("/v1/feeds", "application/json", br#"{"url":"https://shop.example/f.xml"}"#.to_vec(), "https://shop.example/f.xml", "default", FeedMode::Delta),
+        (
+            "/v1/feeds",
+            "application/json",
+            br#"{"url":"https://shop.example/f.xml"}"#.to_vec(),
+            "https://shop.example/f.xml",
+            "default",
+            FeedMode::Delta,
+        ),
         ("/v1/feeds", "application/json", br#"{"path":"a.csv","source":"box"}"#.to_vec(), "a.csv", "box", FeedMode::Delta),
         ("/v1/products:batch?name=n", "application/x-ndjson", b"{}\n".to_vec(), "n", "default", FeedMode::Delta),
     ];
@@ -41,8 +57,12 @@ async fn a_feed_is_taken_in_every_form() {
         let request = &runs.last().expect("a run").request;
         assert_eq!((request.mode, &request.image_root), (mode, &None));
         match &request.from {
-            FeedSource::Spooled(file) => assert!(file.starts_with(stage.world.folder.path().join("spool")) && file.exists(), "the file goes with the run"),
-            FeedSource::File(file) => assert!(file.starts_with(stage.world.folder.path().canonicalize().expect("the folder").join("inbox"))),
+            FeedSource::Spooled(file) => {
+                assert!(file.starts_with(stage.world.folder.path().join("spool")) && file.exists(), "the file goes with the run")
+            }
+            FeedSource::File(file) => {
+                assert!(file.starts_with(stage.world.folder.path().canonicalize().expect("the folder").join("inbox")))
+            }
             FeedSource::Url(_) => {}
         }
     }
@@ -90,15 +110,31 @@ async fn a_refused_feed_leaves_no_file() {
 async fn rejects_are_listed_and_summed_up() {
     let stage = stage().await;
     stage.world.set_run(run(1, RunStatus::Succeeded));
-    let reject = |row: u64| Reject { row, position: None, field: Some("price".into()), code: if row % 3 == 0 { "missing_id" } else { "bad_price" }.into(), detail: "no".into(), raw: "12,x".into(), product_id: None, is_warning: false };
+    let reject = |row: u64| Reject {
+        row,
+        position: None,
+        field: Some("price".into()),
+        code: if row.is_multiple_of(3) { "missing_id" } else { "bad_price" }.into(),
+        detail: "no".into(),
+        raw: "12,x".into(),
+        product_id: None,
+        is_warning: false,
+    };
     stage.world.rejects.lock().expect("no panic").extend((1..=7).map(reject));
     let (_, first) = stage.get("/v1/feeds/1/rejects?limit=4").await;
     let (_, second) = stage.get(&format!("/v1/feeds/1/rejects?limit=4&cursor={}", first["next"].as_str().expect("a cursor"))).await;
-    let rows = |page: &Value| page["items"].as_array().expect("items").iter().map(|item| item["row"].as_u64().expect("a row")).collect::<Vec<_>>();
+    let rows =
+        |page: &Value| page["items"].as_array().expect("items").iter().map(|item| item["row"].as_u64().expect("a row")).collect::<Vec<_>>();
     assert_eq!((rows(&first), rows(&second), &second["next"]), (vec![1, 2, 3, 4], vec![5, 6, 7], &Value::Null));
     let (_, report) = stage.get("/v1/feeds/1/report").await;
-    assert_eq!((report["rejects"][0]["code"].as_str(), report["rejects"][0]["count"].as_u64(), report["rejects"][0]["example"]["row"].as_u64()), (Some("bad_price"), Some(5), Some(1)));
-    assert_eq!((report["seconds"].as_f64(), report["records_per_second"].as_f64(), report["rejects_are_complete"].as_bool()), (Some(2.0), Some(5.0), Some(true)));
+    assert_eq!(
+        (report["rejects"][0]["code"].as_str(), report["rejects"][0]["count"].as_u64(), report["rejects"][0]["example"]["row"].as_u64()),
+        (Some("bad_price"), Some(5), Some(1))
+    );
+    assert_eq!(
+        (report["seconds"].as_f64(), report["records_per_second"].as_f64(), report["rejects_are_complete"].as_bool()),
+        (Some(2.0), Some(5.0), Some(true))
+    );
     let page = text(stage.send(request("GET", "/console/feeds/1", "", "")).await).await;
     assert!(page.contains("bad_price") && page.contains("12,x"));
     stage.world.set_run(run(2, RunStatus::Processing));
@@ -133,12 +169,18 @@ async fn a_product_is_written_under_its_conditions() {
     }
     let (status, written) = stage.ask("PATCH", "/v1/products/2", Some(r#"{"brand":"Zeiss","link":null}"#)).await;
     assert_eq!((status.as_u16(), &written), (200, &json!({"id": "2", "outcome": "updated", "parts": ["text"], "revision": 3})));
-    assert_eq!(stage.get("/v1/products/2").await.1, json!({"id": "2", "title": "Lens 50", "brand": "Zeiss", "offer": {"availability": "in_stock"}}));
+    assert_eq!(
+        stage.get("/v1/products/2").await.1,
+        json!({"id": "2", "title": "Lens 50", "brand": "Zeiss", "offer": {"availability": "in_stock"}})
+    );
     assert_eq!(stage.ask("PATCH", "/v1/products/none", Some("{}")).await.0, 404);
     assert_eq!(stage.ask("DELETE", "/v1/products/2", None).await.1["outcome"], "deleted");
     assert_eq!(stage.ask("DELETE", "/v1/products/2", None).await.0, 404);
     let export = text(stage.send(request("GET", "/v1/products:export", "", "")).await).await;
-    assert_eq!(export.lines().map(|line| serde_json::from_str::<domain::Product>(line).expect("a product").id.to_string()).collect::<Vec<_>>(), ["1", "shirt"]);
+    assert_eq!(
+        export.lines().map(|line| serde_json::from_str::<domain::Product>(line).expect("a product").id.to_string()).collect::<Vec<_>>(),
+        ["1", "shirt"]
+    );
     stage.scene.end().await;
 }
 
@@ -149,7 +191,11 @@ async fn price_and_stock_change_alone() {
     assert_eq!(stage.ask("PUT", "/v1/availability/1", Some(price)).await.0, 200);
     let (_, written) = stage.ask("PUT", "/v1/availability/1", Some(r#"{"availability":"out_of_stock","quantity":null}"#)).await;
     assert_eq!(written["outcome"], "updated");
-    assert_eq!(stage.get("/v1/products/1").await.1["offer"], json!({"availability": "out_of_stock", "price": {"amount": "5.00", "currency": "EUR"}}), "what is not named stays");
+    assert_eq!(
+        stage.get("/v1/products/1").await.1["offer"],
+        json!({"availability": "out_of_stock", "price": {"amount": "5.00", "currency": "EUR"}}),
+        "what is not named stays"
+    );
     let availability = |id: &str| {
         let product = stage.world.products.lock().expect("no panic").get(id).expect("a product").product.clone();
         (product.offer.availability, product.variants.iter().map(|variant| variant.offer.availability).collect::<Vec<_>>())
@@ -159,7 +205,13 @@ async fn price_and_stock_change_alone() {
     assert_eq!(availability("shirt"), (here, vec![gone, here]));
     stage.ask("PUT", "/v1/availability/shirt", Some(r#"{"availability":"out_of_stock"}"#)).await;
     assert_eq!(availability("shirt"), (gone, vec![gone, gone]), "a product without a variant named is all of its forms");
-    for (id, body, status, code) in [("9", "{}", 404, "not_found"), ("shirt", r#"{"variant":"xl"}"#, 404, "not_found"), ("1", r#"{"stock":4}"#, 400, "unknown_field"), ("1", r#"{"quantity":-1}"#, 422, "invalid_value"), ("1", "[]", 422, "invalid_value")] {
+    for (id, body, status, code) in [
+        ("9", "{}", 404, "not_found"),
+        ("shirt", r#"{"variant":"xl"}"#, 404, "not_found"),
+        ("1", r#"{"stock":4}"#, 400, "unknown_field"),
+        ("1", r#"{"quantity":-1}"#, 422, "invalid_value"),
+        ("1", "[]", 422, "invalid_value"),
+    ] {
         let (seen, problem) = stage.ask("PUT", &format!("/v1/availability/{id}"), Some(body)).await;
         assert_eq!((seen.as_u16(), problem["code"].as_str()), (status, Some(code)), "{body}");
     }
@@ -169,13 +221,37 @@ async fn price_and_stock_change_alone() {
 #[tokio::test]
 async fn a_batch_answers_line_by_line() {
     let stage = stage().await;
-    let lines = [r#"{"id":"1","quantity":1}"#, "", r#"{"id":"1","availability":"preorder"}"#, r#"{"id":"#, r#"{"id":"none","quantity":1}"#, r#"{"id":"shirt","quantitty":1}"#].join("\n");
+    let lines = [
+        r#"{"id":"1","quantity":1}"#,
+        "",
+        r#"{"id":"1","availability":"preorder"}"#,
+        r#"{"id":"#,
+        r#"{"id":"none","quantity":1}"#,
+        r#"{"id":"shirt","quantitty":1}"#,
+    ]
+    .join("\n");
     let compressed = zstd::encode_all(lines.as_bytes(), 0).expect("memory");
     let response = stage.send(request("POST", "/v1/availability:batch", "application/x-ndjson", compressed)).await;
     assert_eq!(response.status(), 200);
     let results: Vec<Value> = text(response).await.lines().map(|line| serde_json::from_str(line).expect("json")).collect();
-    let told: Vec<_> = results.iter().map(|result| (result["line"].as_u64().expect("a line"), result["outcome"].as_str().expect("an outcome"), result["code"].as_str())).collect();
-    assert_eq!(told, [(1, "updated", None), (3, "updated", None), (4, "rejected", Some("invalid_syntax")), (5, "rejected", Some("not_found")), (6, "rejected", Some("unknown_field"))]);
-    assert_eq!(stage.get("/v1/products/1").await.1["offer"], json!({"availability": "preorder", "quantity": 1}), "a line builds on the lines before it");
+    let told: Vec<_> = results
+        .iter()
+        .map(|result| (result["line"].as_u64().expect("a line"), result["outcome"].as_str().expect("an outcome"), result["code"].as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (1, "updated", None),
+            (3, "updated", None),
+            (4, "rejected", Some("invalid_syntax")),
+            (5, "rejected", Some("not_found")),
+            (6, "rejected", Some("unknown_field"))
+        ]
+    );
+    assert_eq!(
+        stage.get("/v1/products/1").await.1["offer"],
+        json!({"availability": "preorder", "quantity": 1}),
+        "a line builds on the lines before it"
+    );
     stage.scene.end().await;
 }
