@@ -14,6 +14,7 @@
 pub mod ack;
 pub mod consumer;
 pub mod data_dir;
+mod disk;
 mod export;
 mod files;
 mod fsync;
@@ -31,6 +32,7 @@ pub mod verified_export;
 
 pub use ack::Ack;
 pub use data_dir::DataDir;
+pub use disk::free_bytes;
 pub use journal::{Journal, JournalConfig, JournalEntry, NewRecord};
 pub use memory::MemoryStore;
 pub use record::{Record, RecordError};
