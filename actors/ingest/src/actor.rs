@@ -33,7 +33,7 @@ pub struct Args {
     /// Runs and rejects are kept here.
     pub store: Arc<dyn Store>,
     /// Gordon.
-    pub queue: Address<QueueMsg>,
+    pub gordon: Address<QueueMsg>,
     /// What readers see.
     pub view: Arc<View>,
     /// Tells when runs start and end.
@@ -203,7 +203,7 @@ impl State {
             self.running.take();
             let context = Context::new(kit::Priority::Bulk, std::time::Duration::from_millis(self.args.config.route_timeout_ms));
             // Gordon not being there has forgotten the run already.
-            let _ = self.args.queue.cast(&context, QueueMsg::AbandonRun { run: id });
+            let _ = self.args.gordon.cast(&context, QueueMsg::AbandonRun { run: id });
             self.args.view.get(id).map(|run| FeedRun::clone(&run))
         } else {
             self.waiting.iter().position(|run| run.id == id).and_then(|at| self.waiting.remove(at))
@@ -278,7 +278,7 @@ async fn put(args: &Args, context: &Context, json: &[u8], source: &str) -> Resul
     let (product, warnings) = single(json, &settings).map_err(IngestError::Rejected)?;
     let (id, product): (_, Arc<Product>) = (product.id.clone(), Arc::new(product));
     let route = |reply| QueueMsg::Route { run: None, source: source.into(), products: vec![Arc::clone(&product)], reply };
-    let routed = args.queue.call(context, route).await.map_err(|error| IngestError::Unavailable(error.to_string()))?;
+    let routed = args.gordon.call(context, route).await.map_err(|error| IngestError::Unavailable(error.to_string()))?;
     let routed = routed.map_err(|error| match error {
         QueueError::Storage(error) => IngestError::Storage(error),
         other => IngestError::Unavailable(other.to_string()),

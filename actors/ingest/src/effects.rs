@@ -160,7 +160,7 @@ impl Driver {
     async fn ask<T>(&mut self, message: impl Fn(Reply<Result<T, QueueError>>) -> QueueMsg) -> Result<T, Stop> {
         loop {
             let context = Context::new(Priority::Bulk, Duration::from_millis(self.args.config.route_timeout_ms));
-            let reason = match self.args.queue.call(&context, &message).await {
+            let reason = match self.args.gordon.call(&context, &message).await {
                 Ok(Ok(answer)) => {
                     self.patience.reset();
                     return Ok(answer);
@@ -183,7 +183,7 @@ impl Driver {
     /// Tells Gordon to forget the run; one who is not there has forgotten it already.
     fn abandon(&self) {
         let context = Context::new(Priority::Bulk, Duration::from_millis(self.args.config.route_timeout_ms));
-        let _ = self.args.queue.cast(&context, QueueMsg::AbandonRun { run: self.run.id });
+        let _ = self.args.gordon.cast(&context, QueueMsg::AbandonRun { run: self.run.id });
     }
 
     fn publish(&mut self) {

@@ -49,8 +49,9 @@ pub struct Draft<'s> {
 
 impl<'s> Draft<'s> {
     /// Starts with id and title; without them the record is refused.
-    pub fn new(settings: &'s Settings, place: Place, id: &Field, title: Option<&str>) -> Result<Self, Reject> {
-        let refuse = |field: &str, code: &str, detail: String| Reject { field: Some(field.to_owned()), ..place.finding(code, detail) };
+    pub fn new(settings: &'s Settings, place: Place, id: &Field, title: Option<&str>) -> Result<Self, Box<Reject>> {
+        let refuse =
+            |field: &str, code: &str, detail: String| Box::new(Reject { field: Some(field.to_owned()), ..place.finding(code, detail) });
         let id_text = id.value.trim();
         let id: ProductId = id_text.parse().map_err(|error: domain::IdError| {
             let code = if id_text.is_empty() { "missing_id" } else { "bad_id" };
@@ -59,7 +60,7 @@ impl<'s> Draft<'s> {
         let title = title.map(line).unwrap_or_default();
         if title.is_empty() {
             let reject = place.finding("missing_title", "the product has no title");
-            return Err(Reject { product_id: Some(id.to_string()), ..reject });
+            return Err(Box::new(Reject { product_id: Some(id.to_string()), ..reject }));
         }
         let mut draft =
             Self { product: Product::new(id, String::new()), settings, place, warnings: Vec::new(), values: 0, warned_currency: false };

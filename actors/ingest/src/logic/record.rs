@@ -126,6 +126,11 @@ impl Place {
         }
     }
 
+    /// Why the record is refused; boxed, as it travels as an error.
+    pub fn refusal(&self, code: &str, detail: impl Into<String>) -> Box<Reject> {
+        Box::new(self.finding(code, detail))
+    }
+
     /// A finding about one value; the record is kept.
     pub fn warning(&self, field: &str, code: &str, detail: impl Into<String>, value: &str, limits: &Limits) -> Reject {
         Reject {

@@ -30,16 +30,16 @@ struct House {
 impl House {
     async fn build(config: Config) -> (Self, Probe<QueueMsg>) {
         let mut scene = Scene::new();
-        let (queue, gordon) = scene.probe("gordon").await;
+        let (gordon, probe) = scene.probe("gordon").await;
         let folder = tempfile::tempdir().expect("a folder");
         let store = Arc::new(MemoryStore::new());
         let view = Arc::new(View::new(store.clone()));
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
-        let args = Args { config, store, queue, view, clock, spool: folder.path().join("spool"), inbox: folder.path().join("inbox") };
+        let args = Args { config, store, gordon, view, clock, spool: folder.path().join("spool"), inbox: folder.path().join("inbox") };
         let joker = Address::new(NAME, 64);
         let mut house = Self { scene, joker, actor: None, args, folder, files: AtomicUsize::new(0) };
         house.start_joker().await;
-        (house, gordon)
+        (house, probe)
     }
 
     async fn start_joker(&mut self) {
@@ -242,7 +242,7 @@ async fn gordon_forgets_the_run_between_two_batches() {
 #[tokio::test(start_paused = true)]
 async fn a_gordon_that_never_comes_fails_the_run() {
     let (house, _gordon) = House::build(Config { unavailable_ms_max: 60_000, ..Config::default() }).await;
-    house.args.queue.disconnect();
+    house.args.gordon.disconnect();
     let id = house.run(FEED).await;
     let run = house.ended(id).await;
     assert_eq!((run.status, run.error.as_ref().map(|error| error.code.as_str())), (RunStatus::Failed, Some("unavailable")));
@@ -410,7 +410,7 @@ async fn single_products_pass_the_same_checks() {
     }
     let outside = put(r#"{"id":"q","title":"x","images":["file:///etc/passwd"]}"#).await.expect("taken without the picture");
     assert_eq!(outside.warnings[0].code, "image_outside_root");
-    house.args.queue.disconnect();
+    house.args.gordon.disconnect();
     assert!(matches!(put(r#"{"id":"p","title":"x"}"#).await, Err(IngestError::Unavailable(_))));
     house.scene.end().await;
 }

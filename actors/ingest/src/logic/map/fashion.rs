@@ -21,13 +21,13 @@ impl Mapping for Fashion {
     fn record(&mut self, record: Record, settings: &Settings, sink: &mut Sink) {
         match draft(&record, settings) {
             Ok(draft) => draft.finish(sink),
-            Err(reject) => sink.findings.push(reject),
+            Err(reject) => sink.findings.push(*reject),
         }
     }
 }
 
-fn draft<'s>(record: &Record, settings: &'s Settings) -> Result<Draft<'s>, Reject> {
-    let id = record.get("id").ok_or_else(|| record.place.finding("missing_id", "the row has no id"))?;
+fn draft<'s>(record: &Record, settings: &'s Settings) -> Result<Draft<'s>, Box<Reject>> {
+    let id = record.get("id").ok_or_else(|| record.place.refusal("missing_id", "the row has no id"))?;
     let name = record.get("product_display_name").filter(|name| applies(name));
     let made = TITLE_PARTS
         .iter()

@@ -33,13 +33,13 @@ impl Mapping for Google {
     fn record(&mut self, record: Record, settings: &Settings, sink: &mut Sink) {
         match draft(&record, settings) {
             Ok(draft) => draft.finish(sink),
-            Err(reject) => sink.findings.push(reject),
+            Err(reject) => sink.findings.push(*reject),
         }
     }
 }
 
-fn draft<'s>(record: &Record, settings: &'s Settings) -> Result<Draft<'s>, Reject> {
-    let id = record.get("id").ok_or_else(|| record.place.finding("missing_id", "the item has no id"))?;
+fn draft<'s>(record: &Record, settings: &'s Settings) -> Result<Draft<'s>, Box<Reject>> {
+    let id = record.get("id").ok_or_else(|| record.place.refusal("missing_id", "the item has no id"))?;
     let title = record.get("title").or_else(|| record.get("name")).map(|field| field.value.as_str());
     let mut draft = Draft::new(settings, record.place.clone(), id, title)?;
     let mut detail_name = None;

@@ -40,7 +40,7 @@ impl Mapping for Native {
         let Body::Json(object) = body else { return };
         match draft(object, place, settings) {
             Ok(draft) => draft.finish(sink),
-            Err(reject) => sink.findings.push(reject),
+            Err(reject) => sink.findings.push(*reject),
         }
     }
 }
@@ -57,16 +57,16 @@ pub(super) fn json_field(name: &str, value: &Value) -> Option<Field> {
     (!value.is_empty()).then(|| Field { name: name.into(), value })
 }
 
-fn draft<'s>(mut object: Map<String, Value>, place: Place, settings: &'s Settings) -> Result<Draft<'s>, Reject> {
+fn draft<'s>(mut object: Map<String, Value>, place: Place, settings: &'s Settings) -> Result<Draft<'s>, Box<Reject>> {
     let id =
-        object.remove("id").and_then(|id| json_field("id", &id)).ok_or_else(|| place.finding("missing_id", "the product has no id"))?;
+        object.remove("id").and_then(|id| json_field("id", &id)).ok_or_else(|| place.refusal("missing_id", "the product has no id"))?;
     let title = object.remove("title").and_then(|title| json_field("title", &title));
     let mut draft = Draft::new(settings, place.clone(), &id, title.as_ref().map(|title| title.value.as_str()))?;
     let attributes = object.remove("attributes");
     let (known, unknown): (Map<_, _>, Map<_, _>) = object.into_iter().partition(|(name, _)| KNOWN.contains(&name.as_str()));
     let parsed = parse(known, settings).map_err(|detail| {
         let reject = place.finding("bad_field", detail);
-        Reject { product_id: Some(id.value.clone()), ..reject }
+        Box::new(Reject { product_id: Some(id.value.clone()), ..reject })
     })?;
     fill(&mut draft, parsed);
     match attributes {

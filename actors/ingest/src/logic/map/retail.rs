@@ -20,13 +20,13 @@ impl Mapping for Retail {
         let Body::Json(object) = body else { return };
         match draft(&object, place, settings) {
             Ok(draft) => draft.finish(sink),
-            Err(reject) => sink.findings.push(reject),
+            Err(reject) => sink.findings.push(*reject),
         }
     }
 }
 
-fn draft<'s>(object: &Map<String, Value>, place: Place, settings: &'s Settings) -> Result<Draft<'s>, Reject> {
-    let id = object.get("id").and_then(|id| json_field("id", id)).ok_or_else(|| place.finding("missing_id", "the product has no id"))?;
+fn draft<'s>(object: &Map<String, Value>, place: Place, settings: &'s Settings) -> Result<Draft<'s>, Box<Reject>> {
+    let id = object.get("id").and_then(|id| json_field("id", id)).ok_or_else(|| place.refusal("missing_id", "the product has no id"))?;
     let mut draft = Draft::new(settings, place, &id, object.get("title").and_then(Value::as_str))?;
     for (name, value) in object {
         match (name.as_str(), value) {

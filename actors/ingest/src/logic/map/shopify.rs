@@ -47,7 +47,7 @@ impl Mapping for Shopify {
         }
         match draft(&rows, settings) {
             Ok(draft) => draft.finish(sink),
-            Err(reject) => sink.findings.push(reject),
+            Err(reject) => sink.findings.push(*reject),
         }
     }
 
@@ -56,9 +56,9 @@ impl Mapping for Shopify {
     }
 }
 
-fn draft<'s>(rows: &[Record], settings: &'s Settings) -> Result<Draft<'s>, Reject> {
+fn draft<'s>(rows: &[Record], settings: &'s Settings) -> Result<Draft<'s>, Box<Reject>> {
     let first = &rows[0];
-    let handle = first.get("handle").ok_or_else(|| first.place.finding("missing_id", "the row has no handle"))?;
+    let handle = first.get("handle").ok_or_else(|| first.place.refusal("missing_id", "the row has no handle"))?;
     let title = rows.iter().find_map(|row| row.get("title")).map(|field| field.value.as_str());
     let mut draft = Draft::new(settings, first.place.clone(), handle, title)?;
     for field in first.fields() {

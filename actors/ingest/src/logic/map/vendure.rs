@@ -47,7 +47,7 @@ impl Mapping for Vendure {
         }
         match draft(&rows, settings) {
             Ok(draft) => draft.finish(sink),
-            Err(reject) => sink.findings.push(reject),
+            Err(reject) => sink.findings.push(*reject),
         }
     }
 
@@ -56,9 +56,9 @@ impl Mapping for Vendure {
     }
 }
 
-fn draft<'s>(rows: &[Record], settings: &'s Settings) -> Result<Draft<'s>, Reject> {
+fn draft<'s>(rows: &[Record], settings: &'s Settings) -> Result<Draft<'s>, Box<Reject>> {
     let first = &rows[0];
-    let slug = first.get("slug").ok_or_else(|| first.place.finding("missing_id", "the product has no slug"))?;
+    let slug = first.get("slug").ok_or_else(|| first.place.refusal("missing_id", "the product has no slug"))?;
     let mut draft = Draft::new(settings, first.place.clone(), slug, Some(first.text("name")))?;
     first.get("description").into_iter().for_each(|field| draft.description(field));
     first.get("assets").into_iter().for_each(|field| draft.images(field));

@@ -88,7 +88,7 @@ impl<R: BufRead + Send> CsvReader<R> {
             first_line: self.line,
             ..Row::default()
         };
-        (row.cells.clear(), row.ends.clear(), row.raw.clear());
+        row.clear();
         let mut inside = Inside::CellStart;
         let mut seen = false;
         loop {
@@ -107,7 +107,7 @@ impl<R: BufRead + Send> CsvReader<R> {
             self.input.consume(used);
             seen = true;
             if is_end && row.ends.len() == 1 && row.cells.trim_ascii().is_empty() && row.over.is_none() {
-                (row.cells.clear(), row.ends.clear(), row.raw.clear());
+                row.clear();
                 (row.first_line, inside, seen) = (self.line, Inside::CellStart, false);
             } else if is_end {
                 return Ok(true);
@@ -179,6 +179,12 @@ impl<R: BufRead + Send> RecordReader for CsvReader<R> {
 }
 
 impl Row {
+    fn clear(&mut self) {
+        self.cells.clear();
+        self.ends.clear();
+        self.raw.clear();
+    }
+
     /// Takes bytes up to the row's end: how many, and whether the row has ended.
     fn take(&mut self, chunk: &[u8], delimiter: u8, inside: &mut Inside, line: &mut u64, limits: &Limits) -> (usize, bool) {
         let mut at = 0;
