@@ -1,0 +1,11 @@
+//! The appliance: command line, configuration, wiring, supervision tree, start and orderly end. Names every crate; nothing
+//! names it.
+
+pub mod cli;
+pub mod config;
+pub mod house;
+pub mod output;
+pub mod supervision;
+pub mod telemetry;
+pub mod watchdog;
+pub mod wiring;

@@ -1,0 +1,8 @@
+//! The appliance as a whole: over HTTP, from the command line, under faults, and the house's own rules.
+
+mod support;
+
+mod command_line;
+mod faults;
+mod http;
+mod tidy;
