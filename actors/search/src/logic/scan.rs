@@ -226,7 +226,7 @@ mod tests {
         let before = find(&writer.snapshot(), &vector(1), 50, &exclude);
         assert_eq!(before.iter().map(|hit| hit.0.clone()).collect::<Vec<_>>(), expected);
         assert!(before.iter().all(|hit| hit.1.to_bits() == before[0].1.to_bits()));
-        for number in 300..CHUNK_ROWS * 2 + 7 {
+        for number in 200..CHUNK_ROWS * 2 + 7 {
             writer.remove(id(number).as_str());
         }
         assert!(writer.compact_if_due(0.1));

@@ -68,9 +68,8 @@ impl Chunk {
     /// The rows that count, ascending.
     pub fn alive(&self) -> impl Iterator<Item = usize> + '_ {
         self.alive.iter().enumerate().flat_map(|(word, bits)| {
-            std::iter::successors(Some(*bits), |bits| Some(bits & (bits - 1)))
-                .take_while(|bits| *bits != 0)
-                .map(move |bits| word * 64 + bits.trailing_zeros() as usize)
+            let next = |bits: &u64| Some(bits & bits.wrapping_sub(1)).filter(|left| *left != 0);
+            std::iter::successors(Some(*bits).filter(|bits| *bits != 0), next).map(move |bits| word * 64 + bits.trailing_zeros() as usize)
         })
     }
 }

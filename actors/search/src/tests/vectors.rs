@@ -92,7 +92,10 @@ async fn after_a_start_the_vectors_come_from_nightwings_store() {
 #[tokio::test]
 async fn a_restart_keeps_what_is_right_and_mends_what_is_not() {
     let mut scene = Scene::new();
-    let house = house_of(&["a", "b", "c"], &mut scene).await;
+    let house = House::new();
+    for id in ["a", "b", "c"] {
+        house.put(product(id, "thing"), Parts::ALL).await;
+    }
     house.vision.set(Space::Image, "a", vec![axis(0)]);
     house.vision.set(Space::Image, "b", vec![axis(1)]);
     let actor = house.start(&mut scene).await;
