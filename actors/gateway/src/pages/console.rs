@@ -148,7 +148,7 @@ fn queues(queues: &[QueueStatus]) -> Markup {
             h2 #queues-heading { "Queues" }
             div .scroll {
                 table #queues data-live {
-                    thead { tr { th scope="col" { "Queue" } th scope="col" .number { "Ready" } th scope="col" .number { "Delayed" } th scope="col" .number { "In work" } th scope="col" .number { "Dead" } th scope="col" { span .hidden { "Action" } } } }
+                    thead { tr { th scope="col" { "Queue" } th scope="col" .number { "Ready" } th scope="col" .number { "Delayed" } th scope="col" .number { "In work" } th scope="col" .number { "Dead" } th scope="col" { span .hidden { "What to do" } } } }
                     tbody {
                         @for queue in queues {
                             tr {
@@ -159,7 +159,7 @@ fn queues(queues: &[QueueStatus]) -> Markup {
                                 td .number .bad[queue.depth.dead > 0] { (thousands(queue.depth.dead)) }
                                 td {
                                     @if queue.depth.dead > 0 {
-                                        form method="post" action={ "/v1/queues/" (queue.name) ":redrive" } data-act { button .quiet { "Try again" } }
+                                        form method="post" action={ "/v1/queues/" (queue.name) ":redrive" } data-act { button .quiet { "Retry" } }
                                         a .quiet href={ "/v1/queues/" (queue.name) "/dead-letters" } { "Why" }
                                     }
                                 }

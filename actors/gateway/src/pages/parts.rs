@@ -83,12 +83,21 @@ pub(crate) fn card(card: &Card) -> Markup {
     }
 }
 
-/// A picture in its frame; the frame shows by itself while there is none.
+/// A picture in its frame, fetched when it comes into view; the frame shows by itself while there is none.
 pub(crate) fn photo(address: Option<&str>, alt: &str) -> Markup {
+    framed(address, alt, "lazy")
+}
+
+/// The picture that a page is about.
+pub(crate) fn main_photo(address: Option<&str>, alt: &str) -> Markup {
+    framed(address, alt, "eager")
+}
+
+fn framed(address: Option<&str>, alt: &str, loading: &str) -> Markup {
     html! {
         span .photo {
             svg viewBox="0 0 24 24" aria-hidden="true" { path d="M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15.5 9.5h.01" {} }
-            @if let Some(address) = address { img src=(address) alt=(alt) loading="lazy" decoding="async"; }
+            @if let Some(address) = address { img src=(address) alt=(alt) loading=(loading) decoding="async"; }
         }
     }
 }

@@ -250,7 +250,7 @@ fn product(app: &App, revision: &ProductRevision, shown: usize) -> Markup {
     html! {
         article .product {
             div .pictures {
-                (parts::photo(Card::of_image(product, shown).as_deref(), &product.title))
+                (parts::main_photo(Card::of_image(product, shown).as_deref(), &product.title))
                 @if pictures > 1 {
                     nav .thumbs aria-label="Pictures" {
                         @for index in 0..pictures {
