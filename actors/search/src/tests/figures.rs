@@ -20,10 +20,10 @@ fn shared() -> Option<PathBuf> {
     folder.is_dir().then_some(folder)
 }
 
-/// p50 and p99.
-fn percentiles(mut times: Vec<Duration>) -> (Duration, Duration) {
+/// The least, p50 and p99. On a busy machine the least is the one to trust.
+fn percentiles(mut times: Vec<Duration>) -> (Duration, Duration, Duration) {
     times.sort();
-    (times[times.len() / 2], times[times.len() * 99 / 100])
+    (times[0], times[times.len() / 2], times[times.len() * 99 / 100])
 }
 
 #[test]
@@ -55,11 +55,11 @@ fn figures_of_the_exact_scan() {
             assert_eq!(found[0].0, ids[row], "each vector is nearest to itself");
             took
         });
-        let (p50, p99) = percentiles(times.collect());
+        let (least, p50, p99) = percentiles(times.collect());
         let bytes = snapshot.bytes() as f64 / rows as f64 * 100_000.0 / 1e6;
         let rate = rows as f64 / fed.as_secs_f64();
         eprintln!(
-            "{rows} x {dimensions}: p50 {p50:?}, p99 {p99:?}; {bytes:.0} MB for 100,000 rows; {rate:.0} rows/s set, a snapshot every 64"
+            "{rows} x {dimensions}: least {least:?}, p50 {p50:?}, p99 {p99:?}; {bytes:.0} MB for 100,000 rows; {rate:.0} rows/s set, a snapshot every 64"
         );
     }
 }
@@ -115,8 +115,8 @@ async fn figures_of_the_keyword_index() {
         times.push(started.elapsed());
         found += usize::from(answer.hits.iter().any(|hit| hit.product == product.id));
     }
-    let (queries, (p50, p99)) = (times.len(), percentiles(times));
-    eprintln!("a whole title: p50 {p50:?}, p99 {p99:?}; {found} of {queries} find their product");
+    let (queries, (least, p50, p99)) = (times.len(), percentiles(times));
+    eprintln!("a whole title: least {least:?}, p50 {p50:?}, p99 {p99:?}; {found} of {queries} find their product");
     assert!(found * 10 >= queries * 9);
     for words in ["shirt", "red dress", "nike running shoes men", "s", "zz", "watches for women black"] {
         let started = Instant::now();
