@@ -156,11 +156,14 @@ fn queues(queues: &[QueueStatus]) -> Markup {
                                 td .number { (thousands(queue.depth.ready)) }
                                 td .number { (thousands(queue.depth.delayed)) }
                                 td .number { (thousands(queue.depth.leased)) }
-                                td .number .bad[queue.depth.dead > 0] { (thousands(queue.depth.dead)) }
+                                td .number .bad[queue.depth.dead > 0] {
+                                    @if queue.depth.dead > 0 {
+                                        a href={ "/v1/queues/" (queue.name) "/dead-letters" } title="Why they were given up" { (thousands(queue.depth.dead)) }
+                                    } @else { "0" }
+                                }
                                 td {
                                     @if queue.depth.dead > 0 {
                                         form method="post" action={ "/v1/queues/" (queue.name) ":redrive" } data-act { button .quiet { "Retry" } }
-                                        a .quiet href={ "/v1/queues/" (queue.name) "/dead-letters" } { "Why" }
                                     }
                                 }
                             }

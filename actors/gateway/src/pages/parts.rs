@@ -97,7 +97,7 @@ fn framed(address: Option<&str>, alt: &str, loading: &str) -> Markup {
     html! {
         span .photo {
             svg viewBox="0 0 24 24" aria-hidden="true" { path d="M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15.5 9.5h.01" {} }
-            @if let Some(address) = address { img src=(address) alt=(alt) loading=(loading) decoding="async"; }
+            @if let Some(address) = address { img src=(address) alt=(alt) loading=(loading); }
         }
     }
 }

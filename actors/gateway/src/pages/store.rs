@@ -20,6 +20,7 @@ use crate::schema::{Card, image_path, path_segment};
 /// Cards on one page: divides by 2, 3 and 4 columns.
 const CARDS: usize = 24;
 const SIMILAR: usize = 12;
+const ALL_PRODUCTS: &str = "All products";
 /// Pictures of one product that are offered.
 const PICTURES_MAX: usize = 8;
 
@@ -99,7 +100,7 @@ async fn listed(app: &App, params: &StoreParams) -> Answer<Grid> {
     let (cards, next) = scan.await.map_err(Problem::internal)?;
     let category = params.category.as_ref().map(|name| format!("&category={}", path_segment(name))).unwrap_or_default();
     Ok(Grid {
-        heading: params.category.clone().unwrap_or_else(|| "All products".to_owned()),
+        heading: params.category.clone().unwrap_or_else(|| ALL_PRODUCTS.to_owned()),
         note: params.category.is_none().then(|| format!("{} products", thousands(total))).filter(|_| total > 0),
         cards,
         next: next.map(|position| format!("/store?cursor={}{category}", cursor::encode(&position))),
@@ -119,7 +120,7 @@ fn found(heading: String, ranked: Ranked, next: impl Fn(usize) -> String) -> Gri
 
 async fn frame(app: &App, query: &str, category: Option<&str>, grid: &Grid) -> Html<String> {
     let categories = app.shelf.categories(app).await;
-    let is_all = query.is_empty() && category.is_none();
+    let is_all = query.is_empty() && category.is_none() && grid.heading == ALL_PRODUCTS;
     let main = html! {
         div #view {
             @if !categories.is_empty() {
