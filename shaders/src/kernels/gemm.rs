@@ -278,18 +278,36 @@ unsafe fn tile<S: Lanes, const ROWS: usize, const VECTORS: usize>(t: &Tile<'_>) 
                 }
             }
         }
-        let (zero, six) = (S::splat(0.0), S::splat(6.0));
-        for (row, sums) in sums.iter().enumerate() {
-            for (v, sum) in sums.iter().enumerate() {
-                let count = t.width.saturating_sub(v * S::WIDTH).min(S::WIDTH);
-                let at = row * t.output_stride + v * S::WIDTH;
-                let mut sum = if t.activation == Activation::Relu6 { sum.max(zero).min(six) } else { *sum };
-                if let Some(residual) = t.residual
-                    && t.activation != Activation::Gelu
-                {
-                    sum = sum.add(S::load_part(residual.add(at), count));
+        if t.width == VECTORS * S::WIDTH {
+            finish::<S, ROWS, VECTORS, true>(&sums, t);
+        } else {
+            finish::<S, ROWS, VECTORS, false>(&sums, t);
+        }
+    }
+}
+
+/// Activation, residual and store; GELU comes after. No branch on the activation, and one on the residual outside the loops:
+/// only then does the compiler unroll them, and only unrolled do the sums stay in registers.
+#[inline(always)]
+unsafe fn finish<S: Lanes, const ROWS: usize, const VECTORS: usize, const WHOLE: bool>(sums: &[[S; VECTORS]; ROWS], t: &Tile<'_>) {
+    let (low, high) = if t.activation == Activation::Relu6 { (0.0, 6.0) } else { (f32::NEG_INFINITY, f32::INFINITY) };
+    let residual = t.residual.filter(|_| t.activation != Activation::Gelu);
+    // SAFETY: output and residual rows hold `width` floats, to which `count` cuts; the caller is compiled for S.
+    unsafe {
+        let (low, high) = (S::splat(low), S::splat(high));
+        for v in 0..VECTORS {
+            let count = if WHOLE { S::WIDTH } else { t.width.saturating_sub(v * S::WIDTH).min(S::WIDTH) };
+            let output = t.output.add(v * S::WIDTH);
+            if let Some(residual) = residual {
+                let residual = residual.add(v * S::WIDTH);
+                for (row, sums) in sums.iter().enumerate() {
+                    let at = row * t.output_stride;
+                    sums[v].max(low).min(high).add(S::load_part(residual.add(at), count)).store_part(output.add(at), count);
                 }
-                sum.store_part(t.output.add(at), count);
+            } else {
+                for (row, sums) in sums.iter().enumerate() {
+                    sums[v].max(low).min(high).store_part(output.add(row * t.output_stride), count);
+                }
             }
         }
     }
