@@ -4,12 +4,12 @@ mod house;
 mod reference;
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kit::{Context, Priority};
 use protocol::queue::{QueueName, Settlement};
 use protocol::vision::{EMBED_BATCH_MAX, Space, VisionCounts, VisionError, VisionMsg, VisionReader as _};
-use std::time::Duration;
 use store::{Keyspace, Store as _};
 
 use crate::logic::picture::tests::jpeg;
@@ -182,11 +182,13 @@ async fn another_model_embeds_the_whole_catalog_anew() {
     house.settled(2).await;
     house.models.generation.store(2, Ordering::SeqCst);
     house.restart().await;
-    house.settled(4).await;
+    // Both models are new: two jobs of each queue.
+    house.settled(6).await;
     assert_eq!(house.embedded(), 4);
     house.restart().await;
     house.enqueue(QueueName::EmbedImage, &["a"]);
-    house.settled(5).await;
+    house.settled(7).await;
+    assert_eq!(house.settlements().len(), 7);
     assert_eq!(house.embedded(), 4, "the second start finds the model it knows");
     house.end().await;
 }

@@ -57,14 +57,14 @@ impl Pictures {
         let place = Place::of(image).map_err(|problem| Failure::lasting("bad_reference", problem))?;
         let known = self.known(image);
         if let Place::Http(url) = place {
-            return self.from_server(context, image, &url, known).await;
+            return self.at_server(context, image, &url, known).await;
         }
         let (pictures, key) = (self.clone(), PictureState::key(image));
-        let found = self.threads.import.run(context, move || pictures.from_disk(key, &place, known)).await;
+        let found = self.threads.import.run(context, move || pictures.on_disk(key, &place, known)).await;
         found.map_err(|error| work_failure(&error))?
     }
 
-    async fn from_server(&self, context: &Context, image: &ImageRef, url: &str, known: Option<PictureState>) -> Result<Found, Failure> {
+    async fn at_server(&self, context: &Context, image: &ImageRef, url: &str, known: Option<PictureState>) -> Result<Found, Failure> {
         let now_ms = self.clock.now_ms();
         let fresh_ms = i64::try_from(self.config.picture_fresh_seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
         if let Some(known) = known.as_ref().filter(|known| (0..fresh_ms).contains(&now_ms.saturating_sub(known.fetched_at_ms))) {
@@ -90,7 +90,7 @@ impl Pictures {
         }
     }
 
-    fn from_disk(&self, key: Vec<u8>, place: &Place, known: Option<PictureState>) -> Result<Found, Failure> {
+    fn on_disk(&self, key: Vec<u8>, place: &Place, known: Option<PictureState>) -> Result<Found, Failure> {
         let started = Instant::now();
         let path = match place {
             Place::File(path) | Place::Archive { archive: path, .. } => path,
