@@ -21,7 +21,11 @@ use crate::output::Output;
 
 /// A self-hosted retail appliance: product feeds and shopper events in; visual search, text search and recommendations out.
 #[derive(Parser)]
-#[command(name = "gotham", version, after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 data folder in use or unusable, 4 model missing or damaged.")]
+#[command(
+    name = "gotham",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 data folder in use or unusable, 4 model missing or damaged."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -130,7 +134,9 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if cli.common.json {
-                cli.common.output().result(&serde_json::json!({"error": failure.error.to_string(), "exit_code": failure.code}), String::new);
+                cli.common
+                    .output()
+                    .result(&serde_json::json!({"error": failure.error.to_string(), "exit_code": failure.code}), String::new);
             }
             eprintln!("gotham: {:#}", failure.error);
             ExitCode::from(failure.code)

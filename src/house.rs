@@ -150,7 +150,8 @@ impl House {
     pub async fn start(args: HouseArgs) -> Result<Self, HouseError> {
         let HouseArgs { loaded, data_dir, models_dir, has_gateway } = args;
         let Loaded { config, settings } = loaded;
-        let listener = if has_gateway { Some(gateway::bind(&config.gateway).map_err(|error| HouseError::Listen(error.to_string()))?) } else { None };
+        let listener =
+            if has_gateway { Some(gateway::bind(&config.gateway).map_err(|error| HouseError::Listen(error.to_string()))?) } else { None };
         let listening_on = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let metrics_text = crate::telemetry::start_metrics();
         let ground = {
@@ -296,7 +297,12 @@ impl Views {
                 clock: Arc::clone(clock),
                 view: Arc::clone(&self.watchtower),
             },
-            flash: session::Args { config: config.session.clone(), journal: journal.clone(), catalog: Arc::clone(&catalog), view: Arc::clone(&self.flash) },
+            flash: session::Args {
+                config: config.session.clone(),
+                journal: journal.clone(),
+                catalog: Arc::clone(&catalog),
+                view: Arc::clone(&self.flash),
+            },
             gordon: queue::Args {
                 config: config.queue.clone(),
                 store: Arc::clone(store),

@@ -46,7 +46,11 @@ pub fn tree(addresses: &Addresses, casts: Casts, board: &Board) -> SupervisorArg
         let policy = RestartPolicy { strategy: Strategy::OneForOne, ..RestartPolicy::default() };
         ChildSpec::group(name, job, SupervisorArgs { children, policy, board: board.clone() })
     };
-    let children = vec![group("owners", "owners of data", owners), group("derived", "state that can be rebuilt", derived), group("doors", "what comes in", doors)];
+    let children = vec![
+        group("owners", "owners of data", owners),
+        group("derived", "state that can be rebuilt", derived),
+        group("doors", "what comes in", doors),
+    ];
     // What stands above builds on what stands below: when a whole group had to be given up, those after it start afresh too.
     let policy = RestartPolicy { strategy: Strategy::RestForOne, restarts_max: 3, ..RestartPolicy::default() };
     SupervisorArgs { children, policy, board: board.clone() }

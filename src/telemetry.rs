@@ -1,8 +1,8 @@
 //! Logs and metrics of the process.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 /// Upper bounds of the latency buckets, in seconds.
@@ -20,14 +20,18 @@ pub fn start_log(default_level: &str, as_json: bool) {
     let _ = if as_json { log.json().try_init() } else { log.with_target(false).try_init() };
 }
 
-/// Starts collecting metrics; a second start in one process shares the first one's recorder and renders nothing.
+/// Starts collecting metrics; every house of one process shares one recorder.
 pub fn start_metrics() -> MetricsText {
-    let builder = PrometheusBuilder::new().set_buckets(&SECONDS_BUCKETS);
-    match builder.map(PrometheusBuilder::install_recorder) {
-        Ok(Ok(handle)) => Arc::new(move || {
-            handle.run_upkeep();
-            handle.render()
+    static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    let recorder = RECORDER.get_or_init(|| {
+        let builder = PrometheusBuilder::new().set_buckets(&SECONDS_BUCKETS).ok()?;
+        builder.install_recorder().inspect_err(|error| tracing::error!(%error, "metrics are not collected")).ok()
+    });
+    match recorder {
+        Some(recorder) => Arc::new(|| {
+            recorder.run_upkeep();
+            recorder.render()
         }),
-        _ => Arc::new(String::new),
+        None => Arc::new(String::new),
     }
 }

@@ -25,7 +25,8 @@ impl Watched {
     /// What does not answer, by name; empty when all is well.
     pub async fn silent(&self) -> Vec<String> {
         let context = Context::new(Priority::Serving, self.silence_max);
-        let mut silent: Vec<String> = kit::worker::stuck_pools(self.silence_max.saturating_mul(30)).into_iter().map(str::to_owned).collect();
+        let mut silent: Vec<String> =
+            kit::worker::stuck_pools(self.silence_max.saturating_mul(30)).into_iter().map(str::to_owned).collect();
         for ping in &self.actors {
             match ping(context.clone()).await {
                 // A restarting actor is its supervisor's business, and a full mailbox is being worked off.

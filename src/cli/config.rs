@@ -16,10 +16,13 @@ pub(super) fn config(common: &Common, command: &ConfigCommand) -> Outcome {
     let loaded = common.load()?;
     let output = common.output();
     match command {
-        ConfigCommand::Check => output.result(&serde_json::json!({"valid": true, "settings": loaded.settings.len()}), || "the configuration is valid".to_owned()),
+        ConfigCommand::Check => output
+            .result(&serde_json::json!({"valid": true, "settings": loaded.settings.len()}), || "the configuration is valid".to_owned()),
         ConfigCommand::Print => {
             for setting in &loaded.settings {
-                output.result(setting, || format!("{} = {}  # {}", setting.key, setting.value, format!("{:?}", setting.source).to_lowercase()));
+                output.result(setting, || {
+                    format!("{} = {}  # {}", setting.key, setting.value, format!("{:?}", setting.source).to_lowercase())
+                });
             }
         }
     }

@@ -79,7 +79,8 @@ fn fetch(catalog: &DemoCatalog, folder: &Path, output: Output) -> Result<(PathBu
 fn pack(catalog: &DemoCatalog, folder: &Path) -> Result<PathBuf, Failure> {
     let wanted = format!("{}@{}", catalog.package, catalog.version);
     let ran = Command::new("npm").args(["pack", "--silent", &wanted]).current_dir(folder).output();
-    let ran = ran.map_err(|error| Failure::new(Failure::FAILED, format!("npm cannot be run ({error}): install it, or import a feed of your own")))?;
+    let ran = ran
+        .map_err(|error| Failure::new(Failure::FAILED, format!("npm cannot be run ({error}): install it, or import a feed of your own")))?;
     if !ran.status.success() {
         return Err(Failure::new(Failure::FAILED, format!("npm pack {wanted}: {}", String::from_utf8_lossy(&ran.stderr).trim())));
     }
@@ -92,7 +93,11 @@ fn check(package: &Path, integrity: &str) -> Outcome {
     let mut bytes = Vec::new();
     File::open(package)?.take(PACKAGE_BYTES_MAX).read_to_end(&mut bytes)?;
     let got = format!("sha512-{}", base64::engine::general_purpose::STANDARD.encode(digest(&SHA512, &bytes)));
-    if got == integrity { Ok(()) } else { Err(Failure::new(Failure::FAILED, format!("the demo package has hash {got}, {integrity} was expected: not used"))) }
+    if got == integrity {
+        Ok(())
+    } else {
+        Err(Failure::new(Failure::FAILED, format!("the demo package has hash {got}, {integrity} was expected: not used")))
+    }
 }
 
 /// Unpacks the feed and its pictures, and nothing else of the package.

@@ -65,16 +65,22 @@ fn processor() -> Finding {
 
 fn gpu() -> Finding {
     let adapters = shaders::gpu::adapters();
-    let names: Vec<String> = adapters.iter().map(|adapter| format!("{} ({}, {})", adapter.name, adapter.backend, adapter.device_type)).collect();
+    let names: Vec<String> =
+        adapters.iter().map(|adapter| format!("{} ({}, {})", adapter.name, adapter.backend, adapter.device_type)).collect();
     let detail = if names.is_empty() { "none found".to_owned() } else { names.join("; ") };
     finding("gpu", Verdict::Good, format!("{detail}; embeddings are computed on the CPU"))
 }
 
 fn open_files() -> Finding {
     let limit = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let soft = limit.lines().find_map(|line| line.strip_prefix("Max open files")).and_then(|line| line.split_whitespace().next().map(str::to_owned));
+    let soft = limit
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .and_then(|line| line.split_whitespace().next().map(str::to_owned));
     match soft.and_then(|soft| soft.parse::<u64>().ok()) {
-        Some(soft) if soft < OPEN_FILES_MIN => finding("open files", Verdict::Warning, format!("at most {soft}: raise the limit (ulimit -n) to {OPEN_FILES_MIN} or more")),
+        Some(soft) if soft < OPEN_FILES_MIN => {
+            finding("open files", Verdict::Warning, format!("at most {soft}: raise the limit (ulimit -n) to {OPEN_FILES_MIN} or more"))
+        }
         Some(soft) => finding("open files", Verdict::Good, format!("at most {soft}")),
         None => finding("open files", Verdict::Good, "no limit known"),
     }
@@ -83,7 +89,9 @@ fn open_files() -> Finding {
 fn free_space(data_dir: &Path) -> Finding {
     let existing = data_dir.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
     match store::free_bytes(existing) {
-        Ok(free) if free < FREE_BYTES_MIN => finding("disk", Verdict::Warning, format!("{} MiB free at {}", free >> 20, existing.display())),
+        Ok(free) if free < FREE_BYTES_MIN => {
+            finding("disk", Verdict::Warning, format!("{} MiB free at {}", free >> 20, existing.display()))
+        }
         Ok(free) => finding("disk", Verdict::Good, format!("{} GiB free at {}", free >> 30, existing.display())),
         Err(error) => finding("disk", Verdict::Bad, format!("{}: {error}", existing.display())),
     }
@@ -95,7 +103,9 @@ fn models(common: &Common) -> Vec<Finding> {
             .into_iter()
             .map(|status| match status.is_installed {
                 true => finding("model", Verdict::Good, format!("{}: installed, hashes fit", status.package.name)),
-                false => finding("model", Verdict::Warning, format!("{0}: missing or damaged: run `gotham model pull {0}`", status.package.name)),
+                false => {
+                    finding("model", Verdict::Warning, format!("{0}: missing or damaged: run `gotham model pull {0}`", status.package.name))
+                }
             })
             .collect(),
         Err(error) => vec![finding("model", Verdict::Bad, error.to_string())],
@@ -113,12 +123,20 @@ fn data(data_dir: &Path) -> Vec<Finding> {
     };
     let mut findings = vec![finding("data folder", Verdict::Good, data_dir.display().to_string())];
     findings.push(match SledStore::open(&opened.store(), SledConfig::default()).and_then(|store| store.verify()) {
-        Ok(report) if report.damaged.is_empty() => finding("storage", Verdict::Good, format!("{} values read, all sound; flushes reach the disk", report.entries)),
-        Ok(report) => finding("storage", Verdict::Bad, format!("{} of {} values are damaged: {}", report.damaged.len(), report.entries, report.damaged.join(", "))),
+        Ok(report) if report.damaged.is_empty() => {
+            finding("storage", Verdict::Good, format!("{} values read, all sound; flushes reach the disk", report.entries))
+        }
+        Ok(report) => finding(
+            "storage",
+            Verdict::Bad,
+            format!("{} of {} values are damaged: {}", report.damaged.len(), report.entries, report.damaged.join(", ")),
+        ),
         Err(error) => finding("storage", Verdict::Bad, error.to_string()),
     });
     findings.push(match Journal::open(&opened.journal(), JournalConfig::default()) {
-        Ok(journal) => finding("journal", Verdict::Good, format!("records {} to {}, {} MiB", journal.start(), journal.end(), journal.bytes() >> 20)),
+        Ok(journal) => {
+            finding("journal", Verdict::Good, format!("records {} to {}, {} MiB", journal.start(), journal.end(), journal.bytes() >> 20))
+        }
         Err(error) => finding("journal", Verdict::Bad, error.to_string()),
     });
     findings

@@ -23,7 +23,14 @@ pub(super) fn embed(common: &Common, args: &EmbedArgs) -> Outcome {
     for input in &args.inputs {
         let embedded = if args.text { one_shot.embed_text(input) } else { one_shot.embed(input) };
         match embedded {
-            Ok(line) => output.result(&line, || format!("{input}: {} numbers by {}: {:?} ...", line.embedding.len(), line.model, &line.embedding[..line.embedding.len().min(4)])),
+            Ok(line) => output.result(&line, || {
+                format!(
+                    "{input}: {} numbers by {}: {:?} ...",
+                    line.embedding.len(),
+                    line.model,
+                    &line.embedding[..line.embedding.len().min(4)]
+                )
+            }),
             Err(error @ VisionError::NoModel(_)) => return Err(Failure::new(Failure::MODEL, error)),
             Err(error) => {
                 failed += 1;
@@ -31,5 +38,9 @@ pub(super) fn embed(common: &Common, args: &EmbedArgs) -> Outcome {
             }
         }
     }
-    if failed == 0 { Ok(()) } else { Err(Failure::new(Failure::FAILED, format!("{failed} of {} inputs were not embedded", args.inputs.len()))) }
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(Failure::new(Failure::FAILED, format!("{failed} of {} inputs were not embedded", args.inputs.len())))
+    }
 }

@@ -85,7 +85,8 @@ pub(super) async fn import(common: &Common, args: &ImportArgs) -> Outcome {
 }
 
 fn request(args: &ImportArgs) -> Result<FeedRequest, Failure> {
-    let file = std::fs::canonicalize(&args.file).map_err(|error| Failure::new(Failure::USAGE, format!("{}: {error}", args.file.display())))?;
+    let file =
+        std::fs::canonicalize(&args.file).map_err(|error| Failure::new(Failure::USAGE, format!("{}: {error}", args.file.display())))?;
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let images = args.images.clone().or_else(|| file.parent().map(Path::to_path_buf));
     Ok(FeedRequest {
@@ -98,7 +99,10 @@ fn request(args: &ImportArgs) -> Result<FeedRequest, Failure> {
         },
         dry_run: args.dry_run,
         format: args.format.clone(),
-        image_root: images.map(std::fs::canonicalize).transpose().map_err(|error| Failure::new(Failure::USAGE, format!("--images: {error}")))?,
+        image_root: images
+            .map(std::fs::canonicalize)
+            .transpose()
+            .map_err(|error| Failure::new(Failure::USAGE, format!("--images: {error}")))?,
         force: args.force,
         default_currency: args.currency.clone(),
     })
@@ -147,7 +151,22 @@ pub(super) async fn run(house: &House, output: Output, request: FeedRequest, wai
 
 impl Summary {
     fn to_text(&self) -> String {
-        let Self { format, records, products, variants, created, updated, unchanged, deleted, rejected, warnings, images_embedded, texts_embedded, read_seconds, seconds } = self;
+        let Self {
+            format,
+            records,
+            products,
+            variants,
+            created,
+            updated,
+            unchanged,
+            deleted,
+            rejected,
+            warnings,
+            images_embedded,
+            texts_embedded,
+            read_seconds,
+            seconds,
+        } = self;
         format!(
             "{format}: {records} records, {products} products, {variants} variants\n\
              {created} created, {updated} updated, {unchanged} unchanged, {deleted} deleted, {rejected} rejected, {warnings} warnings\n\

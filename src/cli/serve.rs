@@ -18,6 +18,7 @@ pub(super) async fn serve(common: &Common) -> Outcome {
     let address = house.listening_on();
     wait_until_ready(&house).await;
     tracing::info!(%address, "ready");
+    common.output().result(&serde_json::json!({"listening": address.to_string()}), || format!("listening on http://{address}"));
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     until_told(house).await
 }

@@ -54,7 +54,11 @@ fn an_import_ends_with_its_counts_and_a_second_one_finds_everything_unchanged() 
     let dry = import(&["--dry-run"]);
     assert_eq!((count(&dry, "created"), count(&dry, "rejected")), (Some(500), Some(1)));
     let first = import(&[]);
-    assert_eq!((count(&first, "records"), count(&first, "products"), count(&first, "variants"), count(&first, "created")), (Some(501), Some(500), Some(500), Some(500)), "a dry run changes nothing");
+    assert_eq!(
+        (count(&first, "records"), count(&first, "products"), count(&first, "variants"), count(&first, "created")),
+        (Some(501), Some(500), Some(500), Some(500)),
+        "a dry run changes nothing"
+    );
     assert_eq!(first[0]["reject"]["row"], 501, "{}", first[0]);
     let second = import(&[]);
     assert_eq!((count(&second, "unchanged"), count(&second, "created"), count(&second, "updated")), (Some(500), Some(0), Some(0)));
@@ -66,7 +70,11 @@ fn embed_gives_the_reference_vectors() {
     let photos: Value = serde_json::from_slice(&std::fs::read(reference.join("image_reference.json")).expect("readable")).expect("JSON");
     let texts: Value = serde_json::from_slice(&std::fs::read(reference.join("text_reference.json")).expect("readable")).expect("JSON");
     let photo = &photos["images"][0];
-    let file = reference.join("photos").join(photo["photo"].as_str().and_then(|name| name.rsplit('/').next()).expect("a name")).display().to_string();
+    let file = reference
+        .join("photos")
+        .join(photo["photo"].as_str().and_then(|name| name.rsplit('/').next()).expect("a name"))
+        .display()
+        .to_string();
     let text = &texts["texts"][0];
     let output = gotham(&["embed", &file, text["text"].as_str().expect("a text"), "--json", "--models-dir", &models.display().to_string()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

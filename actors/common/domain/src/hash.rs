@@ -99,7 +99,12 @@ impl PartHashes {
     /// Hashes each part of a product. Every field is written with its length, so that moving a character from one
     /// field to the next changes the hash.
     pub fn of(product: &Product) -> Self {
-        Self { text: text_hash(product), image: image_hash(product), price: offers_hash(product, write_price), stock: offers_hash(product, write_stock) }
+        Self {
+            text: text_hash(product),
+            image: image_hash(product),
+            price: offers_hash(product, write_price),
+            stock: offers_hash(product, write_stock),
+        }
     }
 
     /// The parts in which two products differ.
@@ -148,7 +153,23 @@ impl Fields {
 
 fn text_hash(product: &Product) -> ContentHash {
     // Named one by one, so that a new field of `Product` does not compile until somebody decides which part it belongs to.
-    let Product { id: _, title, description, brand, link, group_id, sku, gtin, mpn, locale, categories, attributes, images: _, offer: _, variants } = product;
+    let Product {
+        id: _,
+        title,
+        description,
+        brand,
+        link,
+        group_id,
+        sku,
+        gtin,
+        mpn,
+        locale,
+        categories,
+        attributes,
+        images: _,
+        offer: _,
+        variants,
+    } = product;
     let mut fields = Fields::default();
     fields.text(title).text(description);
     for field in [brand, link, group_id, sku, gtin, mpn, locale] {

@@ -6,6 +6,4 @@ pub mod product;
 
 pub use hash::{ContentHash, PartHashes, Parts};
 pub use money::{Currency, Money, MoneyError};
-pub use product::{
-    AttributeValue, Availability, CategoryPath, IdError, ImageRef, Offer, Product, ProductId, Provenance, Source, Variant,
-};
+pub use product::{AttributeValue, Availability, CategoryPath, IdError, ImageRef, Offer, Product, ProductId, Provenance, Source, Variant};

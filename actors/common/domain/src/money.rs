@@ -38,7 +38,8 @@ impl Currency {
     /// Digits after the point in everyday use (ISO 4217 minor unit).
     pub fn minor_digits(self) -> u32 {
         match self.as_str() {
-            "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND" | "VUV" | "XAF" | "XOF" | "XPF" => 0,
+            "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND" | "VUV" | "XAF" | "XOF"
+            | "XPF" => 0,
             "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
             _ => 2,
         }
@@ -133,7 +134,9 @@ mod tests {
 
     #[test]
     fn amounts_by_table() {
-        for (text, shown) in [("19.9", "19.90"), ("0", "0.00"), (".5", "0.50"), ("-3.1250", "-3.125"), ("1200", "1200.00"), ("7.00000", "7.00")] {
+        for (text, shown) in
+            [("19.9", "19.90"), ("0", "0.00"), (".5", "0.50"), ("-3.1250", "-3.125"), ("1200", "1200.00"), ("7.00000", "7.00")]
+        {
             assert_eq!(Money::parse(text, eur()).expect(text).amount(), shown, "{text}");
         }
         for text in ["", ".", "-", "1,5", "1 000", "1e3", "+1", "1.23456", "99999999999999999999", "--1"] {

@@ -266,7 +266,11 @@ impl Product {
 
     /// Whether a shopper can have it in at least one form.
     pub fn is_available(&self) -> bool {
-        if self.variants.is_empty() { self.offer.availability.is_available() } else { self.variants.iter().any(|v| v.offer.availability.is_available()) }
+        if self.variants.is_empty() {
+            self.offer.availability.is_available()
+        } else {
+            self.variants.iter().any(|v| v.offer.availability.is_available())
+        }
     }
 
     /// The text that stands for the product in a text embedding: title, brand, narrowest categories, attribute values.
@@ -293,7 +297,15 @@ mod tests {
 
     #[test]
     fn ids_by_table() {
-        for (text, expected) in [("A-1", None), ("ü / 7", None), ("", Some(IdError::Empty)), ("  ", Some(IdError::Empty)), (" a", Some(IdError::Characters)), ("a\n", Some(IdError::Characters)), ("a\u{7}b", Some(IdError::Characters))] {
+        for (text, expected) in [
+            ("A-1", None),
+            ("ü / 7", None),
+            ("", Some(IdError::Empty)),
+            ("  ", Some(IdError::Empty)),
+            (" a", Some(IdError::Characters)),
+            ("a\n", Some(IdError::Characters)),
+            ("a\u{7}b", Some(IdError::Characters)),
+        ] {
             assert_eq!(text.parse::<ProductId>().err(), expected, "{text:?}");
         }
         assert_eq!("x".repeat(129).parse::<ProductId>(), Err(IdError::TooLong(129)));
@@ -304,7 +316,15 @@ mod tests {
         let mut product = Product::new("p".parse().expect("an id"), "Shoe");
         assert!(product.is_available());
         let out = Offer { availability: Availability::OutOfStock, ..Offer::default() };
-        let variant = |id: &str, offer: &Offer| Variant { id: id.into(), sku: None, gtin: None, title: None, options: BTreeMap::new(), images: vec![], offer: offer.clone() };
+        let variant = |id: &str, offer: &Offer| Variant {
+            id: id.into(),
+            sku: None,
+            gtin: None,
+            title: None,
+            options: BTreeMap::new(),
+            images: vec![],
+            offer: offer.clone(),
+        };
         product.variants = vec![variant("a", &out)];
         assert!(!product.is_available());
         product.variants.push(variant("b", &Offer::default()));

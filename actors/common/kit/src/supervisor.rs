@@ -108,8 +108,12 @@ impl ChildSpec {
         let start = move |supervisor: ActorCell| -> Boxed<Result<ActorCell, String>> {
             let args = args.clone();
             Box::pin(async move {
-                let started = Actor::spawn_linked(None, Supervisor, args, supervisor).await;
-                started.map(|(reference, _)| reference.get_cell()).map_err(|error| error.to_string())
+                let (all_up, up) = Reply::channel();
+                let (reference, _) =
+                    Actor::spawn_linked(None, Supervisor, (args, all_up), supervisor).await.map_err(|error| error.to_string())?;
+                // Whoever is started next may build on every child of this group.
+                up.await.map_err(|_| format!("{name} gave up before all of it was running"))?;
+                Ok(reference.get_cell())
             })
         };
         Self {
@@ -148,6 +152,8 @@ pub struct Supervisor;
 /// A supervisor's memory.
 pub struct SupervisorState {
     args: SupervisorArgs,
+    /// Told once, when every child has come up for the first time.
+    all_up: Option<Reply<()>>,
     running: Vec<Option<ActorCell>>,
     failures: VecDeque<Instant>,
     is_stopping: bool,
@@ -156,15 +162,19 @@ pub struct SupervisorState {
 impl Actor for Supervisor {
     type Msg = SupervisorMsg;
     type State = SupervisorState;
-    type Arguments = SupervisorArgs;
+    type Arguments = (SupervisorArgs, Reply<()>);
 
-    async fn pre_start(&self, myself: ActorRef<SupervisorMsg>, args: SupervisorArgs) -> Result<SupervisorState, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SupervisorMsg>,
+        (args, all_up): Self::Arguments,
+    ) -> Result<SupervisorState, ActorProcessingErr> {
         for child in &args.children {
             args.board.add(child.name, child.job, Arc::clone(&child.depth));
         }
         let running = vec![None; args.children.len()];
         myself.cast(SupervisorMsg::Start(0))?;
-        Ok(SupervisorState { args, running, failures: VecDeque::new(), is_stopping: false })
+        Ok(SupervisorState { args, all_up: Some(all_up), running, failures: VecDeque::new(), is_stopping: false })
     }
 
     async fn handle(
@@ -222,6 +232,9 @@ impl SupervisorState {
                 }
                 Err(error) => return self.child_failed(myself, index, error).await,
             }
+        }
+        if let Some(all_up) = self.all_up.take_if(|_| self.running.iter().all(Option::is_some)) {
+            all_up.send(());
         }
         Ok(())
     }
@@ -298,7 +311,8 @@ impl Tree {
     /// Starts the root supervisor, which starts the rest.
     pub async fn start(args: SupervisorArgs) -> Result<Self, String> {
         let patience = args.policy.drain_max;
-        let (root, ended) = Actor::spawn(None, Supervisor, args).await.map_err(|error| error.to_string())?;
+        // Who waits for the root asks the board.
+        let (root, ended) = Actor::spawn(None, Supervisor, (args, Reply::channel().0)).await.map_err(|error| error.to_string())?;
         Ok(Self { root, ended, patience })
     }
 

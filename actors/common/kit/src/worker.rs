@@ -194,7 +194,7 @@ mod tests {
 
     #[tokio::test]
     async fn jobs_are_done_and_a_panic_ends_one_job_alone() {
-        let pool = Workers::spawn("halver", 2, 4, |_| |_: &Context, n: u32| if n % 2 == 0 { n / 2 } else { panic!("{n} is odd") })
+        let pool = Workers::spawn("halver", 2, 4, |_| |_: &Context, n: u32| if n.is_multiple_of(2) { n / 2 } else { panic!("{n} is odd") })
             .expect("threads");
         assert_eq!(pool.run(&context(), 8).await, Ok(4));
         assert_eq!(pool.run(&context(), 7).await, Err(WorkError::Panicked { pool: "halver", message: "7 is odd".into() }));

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-pub use kit::{ActorState, ActorStatus};
 use kit::Reply;
+pub use kit::{ActorState, ActorStatus};
 use serde::Serialize;
 
 /// The runtime name.

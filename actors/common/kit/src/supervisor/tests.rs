@@ -231,3 +231,26 @@ fn backoff_doubles_up_to_its_bound() {
     assert_eq!(policy.backoff(3, 1.0).as_millis(), 400);
     assert_eq!(policy.backoff(usize::MAX, 0.0), policy.backoff_max);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_group_starts_only_when_the_group_before_it_is_up() {
+    let board = Board::new(Arc::new(ManualClock::new(0)));
+    let log = Arc::<Mutex<Vec<&'static str>>>::default();
+    let group = |group: &'static str, name: &'static str, failing_starts: usize| {
+        let shared = Shared { log: Arc::clone(&log), failing_starts: Arc::new(AtomicUsize::new(failing_starts)), ..Shared::default() };
+        let child = ChildSpec::actor(&Address::new(name, 8), "counts", move || (Counter(name), shared.clone()));
+        ChildSpec::group(
+            group,
+            "one counter",
+            SupervisorArgs { children: vec![child], policy: RestartPolicy::default(), board: board.clone() },
+        )
+    };
+    let children = vec![group("first", "a", 2), group("second", "b", 0)];
+    let tree =
+        Tree::start(SupervisorArgs { children, policy: RestartPolicy::default(), board: board.clone() }).await.expect("the root starts");
+    while log.lock().expect("log").len() < 4 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(*log.lock().expect("log"), ["a", "a", "a", "b"]);
+    tree.shut_down().await;
+}
