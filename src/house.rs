@@ -17,7 +17,7 @@ use protocol::search::Searcher;
 use protocol::session::OfferReader;
 use protocol::vision::VisionReader;
 use registry::Loaded;
-use store::{DataDir, Journal, JournalConfig, SledConfig, SledStore, Store, StoreError};
+use store::{DataDir, Journal, JournalConfig, SledConfig, Store, StoreError};
 
 use crate::config::Config;
 use crate::supervision::{Casts, tree};
@@ -255,11 +255,11 @@ impl Ground {
     fn open(storage: &crate::config::Storage, data_dir: PathBuf) -> Result<Self, HouseError> {
         let data = DataDir::open(&data_dir).map_err(|error| HouseError::Data(error.to_string()))?;
         let sled = SledConfig { cache_bytes_max: storage.cache_mib << 20, ..SledConfig::default() };
-        let store: Arc<dyn Store> = Arc::new(SledStore::open(&data.store(), sled)?);
         let mut consumers = vec![catalog::NAME, session::NAME, search::NAME];
         consumers.extend(queue::CONSUMERS);
         let journal_config = JournalConfig { segment_bytes_max: storage.journal_segment_mib << 20, consumers, ..JournalConfig::default() };
         let journal = Journal::open(&data.journal(), journal_config)?;
+        let store: Arc<dyn Store> = Arc::new(crate::recovery::open_store(&data, sled, &journal)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Self { data, store, journal, board: Board::new(Arc::clone(&clock)), clock })
     }

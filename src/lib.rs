@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod house;
 pub mod output;
+pub mod recovery;
 pub mod supervision;
 pub mod telemetry;
 pub mod watchdog;

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use gotham::house::House;
 use kit::{Address, Context, Priority};
+use protocol::catalog::CatalogMsg;
 use protocol::ingest::{FeedMode, IngestMsg, RunStatus};
 use protocol::queue::QueueName;
 
@@ -193,5 +194,45 @@ async fn a_changed_price_touches_no_index_and_is_visible_at_once() {
     let again = rig.feed(file_feed(&file, FeedMode::Full)).await.counts;
     assert_eq!((again.unchanged, again.updated, again.created), (50, 0, 0));
     assert_eq!(rig.house.journal.end(), 100, "an unchanged feed writes nothing");
+    rig.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destroyed_store_is_rebuilt_from_the_journal() {
+    let rig = Rig::new(None).await;
+    let file = rig.folder.path().join("feed.ndjson");
+    std::fs::write(&file, ndjson(200)).expect("written");
+    rig.feed(file_feed(&file, FeedMode::Full)).await;
+    let folder = rig.close().await;
+    let store = folder.path().join("data/store");
+    for name in ["conf", "db"] {
+        std::fs::write(store.join(name), [0x55; 4_096]).expect("overwritten");
+    }
+    let rig = Rig::open(folder, None).await;
+    rig.until_followed().await;
+    assert_eq!((rig.house.catalog.snapshot().len(), rig.house.journal.end()), (200, 200));
+    assert_eq!(rig.feed(file_feed(&file, FeedMode::Full)).await.counts.unchanged, 200);
+    rig.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destroyed_store_is_rebuilt_from_the_last_export_and_the_journal_behind_it() {
+    let rig = Rig::new(None).await;
+    let file = rig.folder.path().join("feed.ndjson");
+    std::fs::write(&file, ndjson(100)).expect("written");
+    rig.feed(file_feed(&file, FeedMode::Full)).await;
+    rig.until_followed().await;
+    let context = Context::new(Priority::Bulk, PATIENCE);
+    let checkpoint = rig.house.addresses.watchtower.call(&context, |reply| CatalogMsg::Checkpoint { reply }).await;
+    checkpoint.expect("Watchtower answers").expect("an export is written");
+    std::fs::write(&file, ndjson(150)).expect("written");
+    rig.feed(file_feed(&file, FeedMode::Full)).await;
+    let folder = rig.close().await;
+    for name in ["conf", "db"] {
+        std::fs::write(folder.path().join("data/store").join(name), [0x55; 4_096]).expect("overwritten");
+    }
+    let rig = Rig::open(folder, None).await;
+    rig.until_followed().await;
+    assert_eq!((rig.house.catalog.snapshot().len(), rig.house.journal.end()), (150, 150));
     rig.close().await;
 }

@@ -153,7 +153,7 @@ pub(crate) fn inflate(body: &Bytes, bytes_max: u64) -> Result<Bytes, Problem> {
 /// Where a body's bytes go, decompressed where they are compressed.
 enum Sink<'a, W: Write = File> {
     Plain(Bounded<W>),
-    Gzip(MultiGzDecoder<Bounded<W>>),
+    Gzip(Box<MultiGzDecoder<Bounded<W>>>),
     Zstd(zstd::stream::write::Decoder<'a, Bounded<W>>),
 }
 
@@ -161,7 +161,7 @@ impl<W: Write> Sink<'_, W> {
     fn open(out: W, first: &[u8], bytes_max: u64) -> io::Result<Self> {
         let bounded = Bounded { out, bytes_left: bytes_max };
         Ok(match first {
-            [0x1f, 0x8b, ..] => Self::Gzip(MultiGzDecoder::new(bounded)),
+            [0x1f, 0x8b, ..] => Self::Gzip(Box::new(MultiGzDecoder::new(bounded))),
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd(zstd::stream::write::Decoder::new(bounded)?),
             _ => Self::Plain(bounded),
         })

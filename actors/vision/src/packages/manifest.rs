@@ -40,8 +40,6 @@ pub struct ModelPackage {
     pub licence: String,
     /// Numbers in a vector.
     pub dimensions: usize,
-    /// Where to read about it.
-    pub source: String,
     /// What is taken out of the package.
     pub files: Vec<ModelFile>,
 }
