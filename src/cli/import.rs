@@ -72,6 +72,7 @@ struct Summary {
     warnings: u64,
     images_embedded: u64,
     texts_embedded: u64,
+    images_rejected: u64,
     read_seconds: f64,
     seconds: f64,
 }
@@ -110,8 +111,8 @@ fn request(args: &ImportArgs) -> Result<FeedRequest, Failure> {
 
 /// Starts the run, follows it to its end and, unless it was dry, waits until its products can be found.
 pub(super) async fn run(house: &House, output: Output, request: FeedRequest, wait: bool) -> Outcome {
-    let started = Instant::now();
     super::serve::wait_until_ready(house).await;
+    let started = Instant::now();
     let before = house.vision.counts();
     let is_dry = request.dry_run;
     let context = Context::new(Priority::Bulk, CALL_TIMEOUT);
@@ -142,6 +143,7 @@ pub(super) async fn run(house: &House, output: Output, request: FeedRequest, wai
         warnings: run.counts.warnings,
         images_embedded: counts.images_embedded - before.images_embedded,
         texts_embedded: counts.texts_embedded - before.texts_embedded,
+        images_rejected: counts.rejected - before.rejected,
         read_seconds,
         seconds: started.elapsed().as_secs_f64(),
     };
@@ -167,10 +169,15 @@ impl Summary {
             read_seconds,
             seconds,
         } = self;
+        let refused = if *images_rejected == 0 {
+            String::new()
+        } else {
+            format!(", {images_rejected} pictures refused (see the dead letters on the console)")
+        };
         format!(
             "{format}: {records} records, {products} products, {variants} variants\n\
              {created} created, {updated} updated, {unchanged} unchanged, {deleted} deleted, {rejected} rejected, {warnings} warnings\n\
-             {images_embedded} pictures and {texts_embedded} texts embedded; read in {read_seconds:.1} s, searchable after {seconds:.1} s"
+             {images_embedded} pictures and {texts_embedded} texts embedded{refused}; read in {read_seconds:.1} s, searchable after {seconds:.1} s"
         )
     }
 }
