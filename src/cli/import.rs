@@ -166,6 +166,7 @@ impl Summary {
             warnings,
             images_embedded,
             texts_embedded,
+            images_rejected,
             read_seconds,
             seconds,
         } = self;
