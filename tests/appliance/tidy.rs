@@ -11,7 +11,7 @@ const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 80;
 
 /// Which workspace crates each may name: down the house only, and never from one actor to another.
-const MAY_NAME: [(&str, &[&str]); 15] = [
+const MAY_NAME: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     ("kit", &[]),
     ("store", &[]),
@@ -22,7 +22,10 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
     ("catalog", &["domain", "kit", "protocol", "store"]),
     ("session", &["domain", "kit", "protocol", "store"]),
     ("queue", &["domain", "kit", "protocol", "store"]),
-    ("search", &["domain", "kit", "protocol", "shaders", "store"]),
+    ("vectors", &[]),
+    ("columns", &["domain"]),
+    ("words", &["domain"]),
+    ("search", &["columns", "domain", "kit", "protocol", "shaders", "store", "vectors", "words"]),
     ("vision", &["domain", "fetch", "kit", "protocol", "shaders", "store"]),
     ("ingest", &["domain", "fetch", "kit", "protocol", "store"]),
     ("gateway", &["domain", "kit", "protocol", "store"]),
@@ -30,7 +33,7 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
         "gotham",
         &[
             "catalog", "domain", "fetch", "gateway", "ingest", "kit", "protocol", "queue", "registry", "search", "session", "shaders",
-            "store", "vision",
+            "store", "vectors", "vision",
         ],
     ),
 ];

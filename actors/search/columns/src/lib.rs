@@ -1,0 +1,1 @@
+//! Columns: what products are filtered, counted and sorted by, in memory.

@@ -1,0 +1,1 @@
+//! Vectors: nearest neighbours over embeddings, in memory.
