@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::filter::{Bound, Scalar};
 
 /// An attribute to count.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct FacetRequest {
     /// Which attribute.
     pub attribute: String,
@@ -13,6 +13,11 @@ pub struct FacetRequest {
     pub limit: usize,
     /// Counted instead of values, where given: lower and upper bound of each.
     pub ranges: Vec<(Option<Bound>, Option<Bound>)>,
+    /// Without `ranges`: at most this many ranges are made of the attribute's numbers in the set, so that each holds about as
+    /// many products, with round bounds; 0 for none.
+    pub auto_ranges: usize,
+    /// Products with the same value of this attribute (`group_id`) count once; those without one count each.
+    pub group_by: Option<String>,
 }
 
 /// One value and how many products have it.

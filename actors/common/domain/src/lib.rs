@@ -7,7 +7,7 @@ pub mod money;
 pub mod product;
 
 pub use facet::{FacetCounts, FacetRange, FacetRequest, FacetValue, SortKey, Stats};
-pub use filter::{Bound, Filter, Scalar};
+pub use filter::{Bound, Filter, FilterBound, FilterError, Scalar};
 pub use hash::{ContentHash, PartHashes, Parts};
 pub use money::{Currency, Money, MoneyError};
 pub use product::{AttributeValue, Availability, CategoryPath, IdError, ImageRef, Offer, Product, ProductId, Provenance, Source, Variant};
