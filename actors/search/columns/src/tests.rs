@@ -1,0 +1,4 @@
+//! Columns against the plain definition of what they answer.
+
+mod house;
+mod table;
