@@ -2,7 +2,7 @@
 """Our vector index beside the libraries a shop could pick instead, on the same files, in alternation.
 
   search_peers.py --base X.base.fbin --queries X.query.fbin --truth X.gt.ibin --ours target/release/gotham --json out.json
-  search_peers.py ... --ours "cargo run --release -p vectors --example curve --"     any command that takes the same flags
+  search_peers.py ... --ours "target/release/examples/curve {stem} --only graph"     another command; {stem} is the base without .base.fbin
   search_peers.py ... --peers hnswlib,svs-lvq4x8 --rounds 5                          other peers, more rounds
   search_peers.py ... --filter 0.01                                                 1 % of the rows pass (peers that can filter)
   search_peers.py --list                                                             the peers and whether they are installed
@@ -21,15 +21,16 @@ What is measured
   parameter on one thread, our command runs once. Whoever is not at turn sleeps.
 - recall@10 is tie-aware: a returned row counts when its true similarity is at least the 10th true one (less float noise, 1e-6 of it).
 - queries/s: peers answer in calls of 25 queries where their interface takes several (so that Python's call costs do not count), and
-  the median call counts; p50/p99 come from calls with one query.
+  the median call counts. A peer's call is timed by the CPU time of its process, so that other work on the machine does not count
+  against it; ours is timed by the clock. p50/p99 are by the clock, from calls with one query, the fastest of the repetitions of each.
 - At a target recall: the best point that reaches it, or the log-linear interpolation between two neighbouring points of the curve,
   whichever is more, taken in each round by itself. The ratio compares ours with the best peer of the same round; the median round
   counts, the range is printed.
 - With --filter a random set of rows passes (row i where u(i) < selectivity, u a splitmix64 hash of i); the truth is brute force over
   them.
 
-Our command is called as `CMD [bench search] --base F --queries F --truth F [--metric l2] [--filter S] --json` and prints JSON with a list of
-points, each with `recall` and `qps` (see `ours_points` for the names that are understood).
+Our command is called as `CMD [bench search] --base F --queries F --truth F [--filter S] --json` and prints one JSON object: `build_seconds`,
+`rows`, `hot_bytes_per_row`, `cold_bytes_per_row` and `points`, each with `strategy`, `effort`, `rerank`, `recall`, `queries_per_second`, `p50_us`, `p99_us`.
 """
 import argparse
 import gc
@@ -90,12 +91,14 @@ def recall(base, queries, found, thresholds, metric, allowed=None):
 
 
 def at_recall(points, target):
-    """Queries/s where the curve reaches `target`; 0 where it does not."""
-    front = sorted((p["recall"], p["qps"]) for p in points)
-    best = max((qps for got, qps in front if got >= target), default=0.0)
-    for (low, slow), (high, fast) in zip(front, front[1:]):
-        if low < target <= high and slow > 0 and fast > 0:
-            best = max(best, math.exp(math.log(slow) + (math.log(fast) - math.log(slow)) * (target - low) / (high - low)))
+    """Queries/s where the curve reaches `target`, by the best strategy; 0 where none does."""
+    best = max((p["qps"] for p in points if p["recall"] >= target), default=0.0)
+    for strategy in {p.get("strategy") for p in points}:
+        curve = sorted((p["recall"], p["qps"]) for p in points if p.get("strategy") == strategy)
+        for (low, fast), (high, slow) in zip(curve, curve[1:]):
+            if low < target <= high:
+                share = (target - low) / (high - low)
+                best = max(best, math.exp(math.log(fast) + share * (math.log(slow) - math.log(fast))))
     return best
 
 
@@ -347,10 +350,11 @@ def worker(args):
     allowed = passes(len(base), args.filter) if args.filter else None
     thresholds = thresholds_of(base, queries, args.metric, allowed) if args.filter else read_truth(args.truth)[1][:, K - 1]
     gc.collect()
-    before, started = anonymous_mib(), time.monotonic()
+    before, started, used = anonymous_mib(), time.monotonic(), time.process_time()
     # The peer reads the file's pages, which are not anonymous.
     peer.build(base, args.metric, args.build_threads)
-    built = dict(label=peer.label, build_seconds=time.monotonic() - started, memory_mib=anonymous_mib() - before)
+    took, used = time.monotonic() - started, time.process_time() - used
+    built = dict(label=peer.label, build_seconds=took, build_cpu_seconds=used, memory_mib=anonymous_mib() - before)
     if allowed is not None:
         peer.filter(allowed)
     print(json.dumps(built), file=answers, flush=True)
@@ -367,23 +371,25 @@ def measure(peer, param, base, queries, thresholds, args, allowed):
     """One point of the curve."""
     peer.set(param)
     peer.search(queries[: CHUNK * 2])
-    rates, found, began = [], [], time.perf_counter()
+    rates, found, began = [], [], time.monotonic()
     for repetition in range(args.repetitions):
         for start in range(0, len(queries), CHUNK):
             chunk = queries[start : start + CHUNK]
-            t = time.perf_counter()
+            used = time.process_time()
             ids = peer.search(chunk)
-            rates.append(len(chunk) / (time.perf_counter() - t))
+            rates.append(len(chunk) / max(time.process_time() - used, 1e-9))
             if repetition == 0:
                 found.append(np.asarray(ids))
-        if time.perf_counter() - began > args.point_seconds_max:
+        if time.monotonic() - began > args.point_seconds_max:
             break
-    single = []
-    for query in queries[:SINGLES_MAX]:
-        t = time.perf_counter()
-        peer.search(query[None])
-        single.append(time.perf_counter() - t)
-        if time.perf_counter() - began > 2 * args.point_seconds_max:
+    single = np.full(min(len(queries), SINGLES_MAX), np.inf)
+    for _ in range(args.repetitions):
+        for number in range(len(single)):
+            query = queries[number : number + 1]
+            started = time.perf_counter()
+            peer.search(query)
+            single[number] = min(single[number], time.perf_counter() - started)
+        if time.monotonic() - began > 2 * args.point_seconds_max:
             break
     got = recall(base, queries, np.concatenate(found), thresholds, args.metric, allowed)
     p50, p99 = np.percentile(single, [50, 99]) * 1e6
@@ -428,45 +434,31 @@ class Ours:
         command = shlex.split(args.ours)
         if os.path.basename(command[0]) == "gotham" and len(command) == 1:
             command += ["bench", "search"]
-        command += ["--base", args.base, "--queries", args.queries, "--truth", args.truth]
-        command += ["--metric", "l2"] if args.metric == "l2" else []
+        if "{stem}" in command:
+            command = [args.base.removesuffix(".base.fbin") if word == "{stem}" else word for word in command]
+        else:
+            command += ["--base", args.base, "--queries", args.queries, "--truth", args.truth]
         command += ["--filter", str(args.filter)] if args.filter else []
         self.command = command + ["--json"]
-        self.built, self.rounds, self.raw = dict(label="gotham", build_seconds=math.nan, memory_mib=math.nan), [], []
+        self.built, self.rounds = dict(label="gotham", build_seconds=math.nan, memory_mib=math.nan), []
 
     def round(self):
         ran = subprocess.run(self.command, stdout=subprocess.PIPE, text=True, check=True)
-        answer = [json.loads(line) for line in ran.stdout.splitlines() if line.strip().startswith("{")] or json.loads(ran.stdout)
-        points, build_seconds, memory_mib = ours_points(answer)
-        self.rounds.append(points)
-        self.raw.append(answer)
-        self.built.update(build_seconds=build_seconds, memory_mib=memory_mib)
+        answer = json.loads(ran.stdout[ran.stdout.index("{") :])
+        mib = answer["rows"] / 2**20
+        self.built.update(build_seconds=answer["build_seconds"], memory_mib=answer["hot_bytes_per_row"] * mib,
+                          mapped_mib=answer["cold_bytes_per_row"] * mib)
+        self.rounds.append([ours_point(point) for point in answer["points"]])
 
     def close(self):
         pass
 
 
-def first(record, names, default=None):
-    return next((record[name] for name in names if record.get(name) is not None), default)
-
-
-def ours_points(answer):
-    """Points, build seconds and MiB of hot memory out of our JSON: one object with a list of points, or one object a line."""
-    records = answer if isinstance(answer, list) else [answer]
-    points, build, memory = [], math.nan, math.nan
-    for record in records:
-        build = first(record, ["build_seconds", "build_s"], build)
-        in_bytes = first(record, ["memory_bytes", "hot_bytes"])
-        memory = in_bytes / 2**20 if in_bytes is not None else first(record, ["memory_mib", "memory_mb"], memory)
-        for point in first(record, ["points", "curve"], [record]):
-            got, qps = first(point, ["recall", "recall_at_10", "recall@10"]), first(point, ["qps", "queries_per_second"])
-            if got is not None and qps is not None:
-                param = first(point, ["effort", "ef", "param", "plan"], "")
-                points.append(dict(param=param, recall=got, qps=qps, p50_us=first(point, ["p50_us"], math.nan),
-                                   p99_us=first(point, ["p99_us"], math.nan)))
-    if not points:
-        raise SystemExit(f"no points with recall and qps in our answer: {str(answer)[:300]}")
-    return points, build, memory
+def ours_point(point):
+    """A point of our answer in the names of this file."""
+    strategy, effort, rerank = point["strategy"], point["effort"], point["rerank"]
+    return dict(strategy=strategy, param=f"{strategy} {effort}/{rerank}", recall=point["recall"], qps=point["queries_per_second"],
+                p50_us=point["p50_us"], p99_us=point["p99_us"])
 
 
 # ---------------------------------------------------------------- the comparison
@@ -477,7 +469,7 @@ def median_points(rounds):
         for point in points:
             by_param.setdefault(str(point["param"]), []).append(point)
     keys = ("recall", "qps", "p50_us", "p99_us")
-    return [dict(param=points[0]["param"], **{k: float(np.median([p[k] for p in points])) for k in keys}) for points in by_param.values()]
+    return [{**points[0], **{k: float(np.median([p[k] for p in points])) for k in keys}} for points in by_param.values()]
 
 
 def row_of(participant):
@@ -500,10 +492,11 @@ def ratios(ours, peers):
 
 
 def print_table(rows, report):
-    print(f"\n{'':34s}{'q/s @0.95':>11s}{'q/s @0.99':>11s}{'build s':>9s}{'MiB':>9s}   (0: not reached)")
+    print(f"\n{'':34s}{'q/s @0.95':>11s}{'q/s @0.99':>11s}{'build s':>9s}{'CPU s':>9s}{'MiB':>9s}   (0: not reached)")
     for row in rows:
         at = "".join(f"{row['at'][str(t)]['qps']:11.0f}" for t in TARGETS)
-        print(f"{row['label']:34s}{at}{row['build_seconds']:9.1f}{row['memory_mib']:9.0f}")
+        used = row.get("build_cpu_seconds", math.nan)
+        print(f"{row['label']:34s}{at}{row['build_seconds']:9.1f}{used:9.1f}{row['memory_mib']:9.0f}")
     for group, by_target in report.items():
         for target, ratio in by_target.items():
             span = f"{ratio['least']:.2f}-{ratio['most']:.2f}"
@@ -546,8 +539,6 @@ def compare(args):
     base = map_rows(args.base)
     facts = dict(base=os.path.basename(args.base), rows=base.shape[0], dimensions=base.shape[1], metric=args.metric, filter=args.filter,
                  rounds=args.rounds, build_threads=args.build_threads, participants=rows, ratios=report)
-    if args.ours:
-        facts["ours_raw"] = participants[-1].raw
     if args.json:
         with open(args.json, "w") as file:
             json.dump(facts, file, indent=1)
