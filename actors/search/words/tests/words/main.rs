@@ -1,0 +1,6 @@
+//! The keyword index as its callers see it.
+
+mod durability;
+mod languages;
+mod search;
+mod shop;
