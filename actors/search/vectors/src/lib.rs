@@ -1,6 +1,7 @@
 //! Vectors: nearest neighbours over embeddings, in memory.
 
 pub mod codes;
+pub mod curve;
 pub mod file;
 mod graph;
 pub mod kernels;

@@ -212,7 +212,8 @@ impl Column<u8> {
     /// [`MemoryError::OutOfRange`] where the region leaves the mapping.
     pub fn mapped(map: Arc<Mmap>, offset: usize, len: usize) -> Result<Self, MemoryError> {
         let available = map.len();
-        let region = offset.checked_add(len).and_then(|end| map.get(offset..end)).ok_or(MemoryError::OutOfRange { offset, len, available })?;
+        let region =
+            offset.checked_add(len).and_then(|end| map.get(offset..end)).ok_or(MemoryError::OutOfRange { offset, len, available })?;
         let pointer = NonNull::from(region).cast::<u8>();
         Ok(Self { pointer, len, owner: Owner::File(map) })
     }

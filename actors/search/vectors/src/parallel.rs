@@ -130,15 +130,22 @@ mod tests {
         for (len, chunk, threads) in [(0, 1, 2), (1, 10, 3), (1000, 7, 1), (1000, 7, 4)] {
             let mut values = vec![0u32; len];
             let rows = SharedRows::new(&mut values, 1);
-            let complete = for_each_chunk(len, chunk, threads, &|| false, || (), |(), range| {
-                for index in range {
-                    #[allow(unsafe_code, reason = "the split gives each index to one thread")]
-                    // SAFETY: every index belongs to one chunk.
-                    unsafe {
-                        rows.row(index)[0] += 1;
+            let complete = for_each_chunk(
+                len,
+                chunk,
+                threads,
+                &|| false,
+                || (),
+                |(), range| {
+                    for index in range {
+                        #[allow(unsafe_code, reason = "the split gives each index to one thread")]
+                        // SAFETY: every index belongs to one chunk.
+                        unsafe {
+                            rows.row(index)[0] += 1;
+                        }
                     }
-                }
-            });
+                },
+            );
             assert!(complete);
             assert!(values.iter().all(|count| *count == 1), "{len} {chunk} {threads}");
         }

@@ -197,7 +197,11 @@ impl Segment {
         let lists = &self.lists;
         Bytes {
             lean: self.lean.bytes(),
-            binary: lists.codes.bytes() + lists.factors.bytes() + lists.rows.bytes() + lists.centroids.bytes() + lists.centroid_codes.bytes(),
+            binary: lists.codes.bytes()
+                + lists.factors.bytes()
+                + lists.rows.bytes()
+                + lists.centroids.bytes()
+                + lists.centroid_codes.bytes(),
             graph: self.graph.as_ref().map_or(0, |graph| graph.neighbours.bytes() + graph.entries.bytes()),
             exact: self.exact.bytes(),
         }

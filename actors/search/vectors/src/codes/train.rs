@@ -86,9 +86,10 @@ fn leading(
         orthonormalise(&mut directions, width, dimension, random);
     }
     let images = product_parallel(&directions, &covariance, width, threads, should_stop)?;
-    let variances = directions.chunks_exact(width).zip(images.chunks_exact(width)).map(|(direction, image)| {
-        direction.iter().zip(image).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>()
-    });
+    let variances = directions
+        .chunks_exact(width)
+        .zip(images.chunks_exact(width))
+        .map(|(direction, image)| direction.iter().zip(image).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>());
     let mut explained = 0.0;
     let mut kept = None;
     for (index, variance) in variances.enumerate() {

@@ -128,7 +128,8 @@ impl Walk<'_> {
         let mut count = 0;
         for place in 0..self.degree {
             // SAFETY: `row` has `degree` places; while the graph is built other threads write them, one word at a time.
-            let id = unsafe { AtomicU32::from_ptr(self.neighbours.add(row as usize * self.degree + place).cast_mut()).load(Ordering::Relaxed) };
+            let id =
+                unsafe { AtomicU32::from_ptr(self.neighbours.add(row as usize * self.degree + place).cast_mut()).load(Ordering::Relaxed) };
             if id == NONE {
                 break;
             }

@@ -34,10 +34,7 @@ impl Task for Floats<'_> {
     fn run<K: Kernels>(self) -> [f32; 2] {
         // SAFETY: all three have the same length.
         unsafe {
-            [
-                K::dot_f32(self.a.as_ptr(), self.b.as_ptr(), self.b.len()),
-                K::dot_i16(self.words.as_ptr(), self.b.as_ptr(), self.b.len()),
-            ]
+            [K::dot_f32(self.a.as_ptr(), self.b.as_ptr(), self.b.len()), K::dot_i16(self.words.as_ptr(), self.b.as_ptr(), self.b.len())]
         }
     }
 }

@@ -105,20 +105,27 @@ fn nearest(
     let (stride, lists) = (points.stride, centroids.len() / points.stride);
     let halves: Vec<f32> = centroids.chunks_exact(stride).map(|row| 0.5 * row.iter().map(|value| value * value).sum::<f32>()).collect();
     let out = SharedRows::new(pairs, 2);
-    for_each_chunk(rows.len(), 64, threads, should_stop, || (Vec::new(), Vec::new(), Vec::new()), |(block, scores, order), range| {
-        block.clear();
-        block.resize(range.len() * stride, 0f32);
-        for (row, values) in rows[range.clone()].iter().zip(block.chunks_exact_mut(stride)) {
-            points.read(*row as usize, values);
-        }
-        scores.resize(range.len() * lists, 0f32);
-        matrix::product(block, centroids, stride, scores);
-        for ((index, values), scores) in range.zip(block.chunks_exact(stride)).zip(scores.chunks_exact_mut(lists)) {
-            scores.iter_mut().zip(&halves).for_each(|(score, half)| *score -= half);
-            // SAFETY: every index belongs to one chunk.
-            unsafe { out.row(index) }.copy_from_slice(&choose(values, centroids, scores, order));
-        }
-    })
+    for_each_chunk(
+        rows.len(),
+        64,
+        threads,
+        should_stop,
+        || (Vec::new(), Vec::new(), Vec::new()),
+        |(block, scores, order), range| {
+            block.clear();
+            block.resize(range.len() * stride, 0f32);
+            for (row, values) in rows[range.clone()].iter().zip(block.chunks_exact_mut(stride)) {
+                points.read(*row as usize, values);
+            }
+            scores.resize(range.len() * lists, 0f32);
+            matrix::product(block, centroids, stride, scores);
+            for ((index, values), scores) in range.zip(block.chunks_exact(stride)).zip(scores.chunks_exact_mut(lists)) {
+                scores.iter_mut().zip(&halves).for_each(|(score, half)| *score -= half);
+                // SAFETY: every index belongs to one chunk.
+                unsafe { out.row(index) }.copy_from_slice(&choose(values, centroids, scores, order));
+            }
+        },
+    )
     .then_some(())
 }
 
@@ -175,19 +182,26 @@ pub(crate) fn pack(
     let mut block_codes = Buffer::<u8>::zeroed(blocks * block_bytes(stride));
     let mut factors = Buffer::<f32>::zeroed(blocks * BLOCK_FACTORS);
     let (code_lines, factor_lines) = (SharedRows::new(&mut block_codes, block_bytes(stride)), SharedRows::new(&mut factors, BLOCK_FACTORS));
-    let complete = for_each_chunk(blocks, 16, threads, should_stop, || vec![0f32; lean], |point, range| {
-        for block in range {
-            // SAFETY: every block belongs to one chunk.
-            let (codes_out, factors_out) = unsafe { (code_lines.row(block), factor_lines.row(block)) };
-            let centroid = &assignment.centroids[owners[block] * stride..owners[block] * stride + lean];
-            binary::clear(factors_out);
-            for (lane, row) in rows[block * BLOCK_ROWS..(block + 1) * BLOCK_ROWS].iter().enumerate().filter(|(_, row)| **row != EMPTY) {
-                let line = &codes[*row as usize * stride..(*row as usize + 1) * stride];
-                lean::decode(&line[..lean], step, point);
-                binary::write(point, centroid, lean::bias(line), lane, codes_out, factors_out);
+    let complete = for_each_chunk(
+        blocks,
+        16,
+        threads,
+        should_stop,
+        || vec![0f32; lean],
+        |point, range| {
+            for block in range {
+                // SAFETY: every block belongs to one chunk.
+                let (codes_out, factors_out) = unsafe { (code_lines.row(block), factor_lines.row(block)) };
+                let centroid = &assignment.centroids[owners[block] * stride..owners[block] * stride + lean];
+                binary::clear(factors_out);
+                for (lane, row) in rows[block * BLOCK_ROWS..(block + 1) * BLOCK_ROWS].iter().enumerate().filter(|(_, row)| **row != EMPTY) {
+                    let line = &codes[*row as usize * stride..(*row as usize + 1) * stride];
+                    lean::decode(&line[..lean], step, point);
+                    binary::write(point, centroid, lean::bias(line), lane, codes_out, factors_out);
+                }
             }
-        }
-    });
+        },
+    );
     complete.then(|| Lists {
         centroids: Column::from(Buffer::from_slice(&assignment.centroids)),
         centroid_codes: centroid_codes(&assignment.centroids, stride, lean, step),

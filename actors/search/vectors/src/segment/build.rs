@@ -89,11 +89,8 @@ impl Segment {
         drop(unordered);
         let lists = lists::pack(&codes, stride, lean, step, &assignment, threads, should_stop)?;
         let exact = encode_exact(&projection, rows, &order, threads, should_stop)?;
-        let graph = if params.degree == 0 {
-            None
-        } else {
-            Some(graph::build(&codes, stride, build_params(&params, threads), should_stop)?)
-        };
+        let graph =
+            if params.degree == 0 { None } else { Some(graph::build(&codes, stride, build_params(&params, threads), should_stop)?) };
         let meta = Meta { params, rows: order.len() };
         let segment = Self { meta, projection, lean: codes.into(), exact: exact.into(), lists, graph };
         Some(Built { segment, order })
@@ -145,15 +142,22 @@ fn learn(params: &SegmentParams, rows: &dyn Rows, threads: usize, should_stop: S
 fn encode_lean(projection: &Projection, rows: &dyn Rows, threads: usize, should_stop: ShouldStop<'_>) -> Option<Buffer<u8>> {
     let mut codes = Buffer::<u8>::zeroed(rows.len() * projection.stride());
     let lines = SharedRows::new(&mut codes, projection.stride());
-    for_each_chunk(rows.len(), CHUNK_ROWS, threads, should_stop, || Encoder::new(projection), |encoder, range| {
-        encoder.clear();
-        range.clone().for_each(|row| encoder.push(|out| rows.read(row, out)));
-        encoder.project();
-        for (index, row) in range.enumerate() {
-            // SAFETY: every row belongs to one chunk.
-            encoder.write_lean(index, unsafe { lines.row(row) });
-        }
-    })
+    for_each_chunk(
+        rows.len(),
+        CHUNK_ROWS,
+        threads,
+        should_stop,
+        || Encoder::new(projection),
+        |encoder, range| {
+            encoder.clear();
+            range.clone().for_each(|row| encoder.push(|out| rows.read(row, out)));
+            encoder.project();
+            for (index, row) in range.enumerate() {
+                // SAFETY: every row belongs to one chunk.
+                encoder.write_lean(index, unsafe { lines.row(row) });
+            }
+        },
+    )
     .then_some(codes)
 }
 
@@ -168,13 +172,20 @@ fn encode_exact(
     let stride = exact::stride(projection.dimension());
     let mut codes = Buffer::<u8>::zeroed(rows.len() * stride);
     let lines = SharedRows::new(&mut codes, stride);
-    for_each_chunk(order.len(), CHUNK_ROWS, threads, should_stop, || Encoder::new(projection), |encoder, range| {
-        encoder.clear();
-        order[range.clone()].iter().for_each(|row| encoder.push(|out| rows.read(*row as usize, out)));
-        for (index, row) in range.enumerate() {
-            // SAFETY: every row belongs to one chunk.
-            encoder.write_exact(index, unsafe { lines.row(row) });
-        }
-    })
+    for_each_chunk(
+        order.len(),
+        CHUNK_ROWS,
+        threads,
+        should_stop,
+        || Encoder::new(projection),
+        |encoder, range| {
+            encoder.clear();
+            order[range.clone()].iter().for_each(|row| encoder.push(|out| rows.read(*row as usize, out)));
+            for (index, row) in range.enumerate() {
+                // SAFETY: every row belongs to one chunk.
+                encoder.write_exact(index, unsafe { lines.row(row) });
+            }
+        },
+    )
     .then_some(codes)
 }

@@ -154,11 +154,9 @@ impl Segment {
             return Err(SegmentError::Lists);
         }
         let graph = match find(SectionKind::Neighbours) {
-            Some(_) => Some(Graph {
-                neighbours: ids(SectionKind::Neighbours)?,
-                degree: meta.params.degree,
-                entries: ids(SectionKind::Entries)?,
-            }),
+            Some(_) => {
+                Some(Graph { neighbours: ids(SectionKind::Neighbours)?, degree: meta.params.degree, entries: ids(SectionKind::Entries)? })
+            }
             None => None,
         };
         if graph.as_ref().is_some_and(|graph| !graph.is_valid(rows)) {
