@@ -6,6 +6,9 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+/// The driver interface in use.
+const BACKENDS: wgpu::Backends = wgpu::Backends::VULKAN;
+
 /// One adapter, as its driver describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdapterInfo {
@@ -24,18 +27,25 @@ pub struct AdapterInfo {
 /// All adapters; empty where there is no Vulkan. Takes up to a second, since it loads drivers.
 #[must_use]
 pub fn adapters() -> Vec<AdapterInfo> {
+    open_adapters().iter().map(|adapter| describe(adapter.get_info())).collect()
+}
+
+/// The adapters themselves.
+pub(crate) fn open_adapters() -> Vec<wgpu::Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    descriptor.backends = wgpu::Backends::VULKAN;
-    let instance = wgpu::Instance::new(descriptor);
-    let listing = pin!(instance.enumerate_adapters(wgpu::Backends::VULKAN));
-    // Outside a browser the listing is made while it is asked for, so one poll is enough.
-    match listing.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(found) => found.iter().map(|adapter| describe(adapter.get_info())).collect(),
-        Poll::Pending => Vec::new(),
+    descriptor.backends = BACKENDS;
+    ready(wgpu::Instance::new(descriptor).enumerate_adapters(BACKENDS)).unwrap_or_default()
+}
+
+/// The result of a future of wgpu: outside a browser the work is done while it is asked for, so one poll is enough.
+pub(crate) fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
     }
 }
 
-fn describe(info: wgpu::AdapterInfo) -> AdapterInfo {
+pub(crate) fn describe(info: wgpu::AdapterInfo) -> AdapterInfo {
     AdapterInfo {
         name: info.name,
         backend: info.backend.to_string(),

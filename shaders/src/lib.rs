@@ -9,6 +9,7 @@ mod executor;
 pub mod gpu;
 mod kernels;
 pub mod plan;
+pub mod scan;
 mod simd;
 
 pub use cpu::CpuExecutor;

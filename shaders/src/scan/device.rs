@@ -1,0 +1,169 @@
+//! The device that the scan runs on, and how its failures become errors: nothing that a driver does may end the process.
+
+use crate::gpu::{AdapterInfo, describe, open_adapters, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long the device may take for one submission, which reads one chunk of the rows at most.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Which adapter to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum AdapterChoice {
+    /// The best GPU; a program on the CPU does not count as one.
+    #[default]
+    Hardware,
+    /// A program on the CPU that behaves like a GPU: for tests.
+    Software,
+}
+
+/// Why the GPU cannot be used, or no longer. After any of these the CPU answers; opening anew may succeed later.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GpuError {
+    /// No adapter of the kind asked for.
+    #[error("no suitable graphics adapter")]
+    NoAdapter,
+    /// The driver refused to open it.
+    #[error("the graphics device cannot be opened: {0}")]
+    Open(String),
+    /// The adapter is too small.
+    #[error("the graphics device has {have} of {what}, {need} are needed")]
+    Limit {
+        /// Which limit.
+        what: &'static str,
+        /// Needed.
+        need: u64,
+        /// There.
+        have: u64,
+    },
+    /// Its memory is full.
+    #[error("the graphics device is out of memory: {0}")]
+    OutOfMemory(String),
+    /// It is gone: removed, reset, or its driver has failed.
+    #[error("the graphics device is lost: {0}")]
+    Lost(String),
+    /// It did not finish in time.
+    #[error("the graphics device did not answer within {0:?}")]
+    Timeout(Duration),
+    /// It computes wrongly.
+    #[error("the graphics device failed its self-test: {0}")]
+    SelfTest(String),
+    /// It refused a command.
+    #[error("the graphics device failed: {0}")]
+    Failed(String),
+}
+
+/// An open device. Once it has failed it stays failed.
+pub(super) struct Device {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) info: AdapterInfo,
+    failure: Arc<Mutex<Option<GpuError>>>,
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Device").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+impl Device {
+    /// Opens the best adapter of the kind asked for, with `features` as far as it has them.
+    pub(super) fn open(choice: AdapterChoice, features: wgpu::Features) -> Result<Device, GpuError> {
+        let failure = Arc::new(Mutex::new(None));
+        let (device, queue, info) = catching(|| {
+            let adapter = best_adapter(choice).ok_or(GpuError::NoAdapter)?;
+            let descriptor = wgpu::DeviceDescriptor {
+                label: Some("scan"),
+                required_features: features & adapter.features(),
+                required_limits: adapter.limits(),
+                ..Default::default()
+            };
+            let opened =
+                ready(adapter.request_device(&descriptor)).ok_or_else(|| GpuError::Open("the driver does not answer".to_owned()))?;
+            let (device, queue) = opened.map_err(|error| GpuError::Open(error.to_string()))?;
+            Ok((device, queue, describe(adapter.get_info())))
+        })??;
+        let seen = Arc::clone(&failure);
+        device.on_uncaptured_error(Arc::new(move |error| note(&seen, classify(error))));
+        let seen = Arc::clone(&failure);
+        device.set_device_lost_callback(move |reason, text| note(&seen, GpuError::Lost(format!("{reason:?} {text}").trim().to_owned())));
+        Ok(Device { device, queue, info, failure })
+    }
+
+    /// Runs `work` on the device. Whatever goes wrong in it comes back as an error and marks the device as failed, except for
+    /// full memory, after which the device still works.
+    pub(super) fn attempt<T>(&self, work: impl FnOnce() -> Result<T, GpuError>) -> Result<T, GpuError> {
+        if let Some(failure) = self.failure() {
+            return Err(failure);
+        }
+        // Scopes belong to this thread, so other threads' errors do not end up here.
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let result = catching(work).and_then(|result| result);
+        // Full memory is the cause of the others, and so is asked for last.
+        let caught = [ready(validation.pop()), ready(internal.pop()), ready(memory.pop())];
+        let error = caught.into_iter().flatten().flatten().last().map(classify).or_else(|| self.failure());
+        let result = match error {
+            Some(error) => Err(error),
+            None => result,
+        };
+        if let Err(error) = &result
+            && !matches!(error, GpuError::OutOfMemory(_))
+        {
+            note(&self.failure, error.clone());
+        }
+        result
+    }
+
+    /// Waits for a submission.
+    pub(super) fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<(), GpuError> {
+        let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(WAIT_MAX) };
+        match self.device.poll(wait) {
+            Ok(_) => Ok(()),
+            Err(wgpu::PollError::Timeout) => Err(GpuError::Timeout(WAIT_MAX)),
+            Err(error) => Err(GpuError::Failed(error.to_string())),
+        }
+    }
+
+    fn failure(&self) -> Option<GpuError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The library panics where a driver's failure leaves it no other way, such as a device lost during a wait.
+fn catching<T>(work: impl FnOnce() -> T) -> Result<T, GpuError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        GpuError::Lost(text.unwrap_or_else(|| "the driver interface gave up".to_owned()))
+    })
+}
+
+fn best_adapter(choice: AdapterChoice) -> Option<wgpu::Adapter> {
+    let rank = |adapter: &wgpu::Adapter| match (choice, adapter.get_info().device_type) {
+        (AdapterChoice::Software, wgpu::DeviceType::Cpu) => Some(0),
+        (AdapterChoice::Software, _) | (AdapterChoice::Hardware, wgpu::DeviceType::Cpu) => None,
+        (AdapterChoice::Hardware, wgpu::DeviceType::DiscreteGpu) => Some(0),
+        (AdapterChoice::Hardware, wgpu::DeviceType::IntegratedGpu) => Some(1),
+        (AdapterChoice::Hardware, _) => Some(2),
+    };
+    open_adapters()
+        .into_iter()
+        .filter_map(|adapter| Some((rank(&adapter)?, adapter)))
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, adapter)| adapter)
+}
+
+/// The first failure is the cause of those that follow.
+fn note(failure: &Mutex<Option<GpuError>>, error: GpuError) {
+    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+}
+
+fn classify(error: wgpu::Error) -> GpuError {
+    match error {
+        wgpu::Error::OutOfMemory { source } => GpuError::OutOfMemory(source.to_string()),
+        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => GpuError::Failed(description),
+    }
+}
