@@ -15,7 +15,7 @@ use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use memmap2::Mmap;
 
@@ -25,6 +25,7 @@ pub(crate) use manifest::{Manifest, ManifestSegment};
 
 /// The version of the layout. A reader refuses every other one.
 pub(crate) const FORMAT_VERSION: u32 = 1;
+const _: () = assert!(cfg!(target_endian = "little"), "sections are written as they stand in memory");
 /// Bytes that share one checksum.
 pub(crate) const BLOCK_BYTES: usize = 1 << 20;
 const MAGIC: [u8; 8] = *b"GVECTORS";
@@ -36,6 +37,8 @@ const SECTIONS_MAX: usize = 4096;
 const HEAD_BYTES_MAX: u64 = 64 << 20;
 /// Files kept aside for a look at what damaged them.
 const DAMAGED_FILES_MAX: usize = 4;
+/// Larger sections are read by several threads.
+const PARALLEL_BYTES: usize = 8 << 20;
 const TEMPORARY: &str = "writing";
 const DAMAGED: &str = "damaged";
 
@@ -319,6 +322,21 @@ impl SectionFile {
             self.read_block(kind, block, target)?;
         }
         Ok(())
+    }
+
+    /// As `read_into`, on several threads.
+    pub(crate) fn read_into_by(&self, kind: u32, target: &mut [u8], threads: usize) -> Result<(), FileError> {
+        if target.len() <= PARALLEL_BYTES || threads <= 1 || target.len() != self.section_bytes(kind) {
+            return self.read_into(kind, target);
+        }
+        let blocks = Mutex::new(target.chunks_mut(BLOCK_BYTES).enumerate());
+        let next = || blocks.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let read = || std::iter::from_fn(next).try_for_each(|(block, target)| self.read_block(kind, block, target));
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(read)).collect();
+            let panicked = || FileError::damaged(&self.path, "a reading thread panicked");
+            workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| Err(panicked())))
+        })
     }
 
     /// A whole section, checked.

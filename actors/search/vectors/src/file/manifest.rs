@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{FileError, Folder, SectionFile};
 
-const NAME: &str = "manifest";
 
 /// A segment that lives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,19 +28,22 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
+    /// Its file in the folder.
+    pub(crate) const NAME: &str = "manifest";
+
     /// Replaces the folder's manifest.
     pub(crate) fn write(&self, folder: &Folder) -> Result<(), FileError> {
-        let path = folder.path_of(NAME);
+        let path = folder.path_of(Self::NAME);
         let header = serde_json::to_vec(self).map_err(|error| FileError::damaged(&path, error.to_string()))?;
         let bytes: Vec<Vec<u8>> =
             self.segments.iter().map(|segment| segment.alive.iter().flat_map(|word| word.to_le_bytes()).collect()).collect();
         let sections: Vec<(u32, &[u8])> = bytes.iter().enumerate().map(|(index, bytes)| (index as u32, bytes.as_slice())).collect();
-        folder.stage(NAME, &header, &sections)?.commit()
+        folder.stage(Self::NAME, &header, &sections)?.commit()
     }
 
     /// The folder's manifest; `None` when it has none.
     pub(crate) fn read(folder: &Folder) -> Result<Option<Self>, FileError> {
-        let path = folder.path_of(NAME);
+        let path = folder.path_of(Self::NAME);
         let file = match SectionFile::open(&path) {
             Err(FileError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             other => other?,
@@ -60,7 +62,7 @@ impl Manifest {
 
     /// Moves a damaged manifest out of the way.
     pub(crate) fn set_aside(folder: &Folder) -> Result<std::path::PathBuf, FileError> {
-        folder.set_aside(NAME)
+        folder.set_aside(Self::NAME)
     }
 }
 
@@ -95,7 +97,7 @@ mod tests {
         let temporary = tempfile::tempdir().expect("a folder");
         let folder = Folder::open(temporary.path()).expect("open");
         manifest(100).write(&folder).expect("written");
-        let path = folder.path_of(NAME);
+        let path = folder.path_of(Manifest::NAME);
         let whole = fs::read(&path).expect("bytes");
         for at in 0..whole.len() {
             let mut bytes = whole.clone();
