@@ -4,6 +4,13 @@ use serde::Serialize;
 
 use crate::filter::{Bound, Scalar};
 
+/// Facets of one request.
+pub const FACETS_MAX: usize = 64;
+/// Ranges of one facet.
+pub const FACET_RANGES_MAX: usize = 1_000;
+/// Keys of one order.
+pub const SORT_KEYS_MAX: usize = 8;
+
 /// An attribute to count.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FacetRequest {

@@ -64,7 +64,7 @@ impl Snapshot {
     }
 
     /// Whether a filter looks at products one by one.
-    fn is_scanned(&self, filter: &Filter) -> bool {
+    pub(crate) fn is_scanned(&self, filter: &Filter) -> bool {
         match filter {
             Filter::All(items) | Filter::Any(items) => items.iter().any(|item| self.is_scanned(item)),
             Filter::Not(inner) => self.is_scanned(inner),

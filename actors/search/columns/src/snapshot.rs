@@ -80,10 +80,16 @@ impl Snapshot {
         if let Some(field) = self.field_named(attribute) {
             return Ok(field);
         }
+        let name = self.canonical_name(attribute)?;
+        self.field_named(name).ok_or_else(|| FilterError::UnknownAttribute { attribute: attribute.to_owned(), nearest: Vec::new() })
+    }
+
+    /// The name under which an attribute is held.
+    pub(crate) fn canonical_name(&self, attribute: &str) -> Result<&str, FilterError> {
         let plain = plain_name(attribute);
-        let same = self.attribute_names().find(|name| plain_name(name) == plain);
-        if let Some(field) = same.and_then(|name| self.field_named(name)) {
-            return Ok(field);
+        let same = self.attribute_names().find(|name| *name == attribute);
+        if let Some(name) = same.or_else(|| self.attribute_names().find(|name| plain_name(name) == plain)) {
+            return Ok(name);
         }
         if self.refused.contains(attribute) {
             let reason = format!("there are more than {} attributes, and this one came too late", self.columns.len());

@@ -1,5 +1,7 @@
 //! What can be wrong with a filter.
 
+use crate::facet::{FACET_RANGES_MAX, FACETS_MAX, SORT_KEYS_MAX};
+
 use super::{FILTER_DEPTH_MAX, FILTER_NODES_MAX, FILTER_TEXT_BYTES_MAX, FILTER_VALUE_BYTES_MAX, FILTER_VALUES_MAX};
 
 /// Why a filter cannot be read or cannot be applied.
@@ -25,8 +27,8 @@ pub enum FilterError {
         /// What is wrong there.
         detail: String,
     },
-    /// Larger than a filter may be.
-    #[error("the filter has {0}")]
+    /// Larger than a filter, or what else is asked of a set of products, may be.
+    #[error("the query has {0}")]
     Bound(FilterBound),
     /// No product has such an attribute.
     #[error("there is no attribute `{attribute}`{}", did_you_mean(nearest))]
@@ -70,20 +72,29 @@ pub enum FilterError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterBound {
     /// Nested too deeply.
-    #[error("more than {FILTER_DEPTH_MAX} levels")]
+    #[error("a filter of more than {FILTER_DEPTH_MAX} levels")]
     Depth,
     /// Too many conditions.
-    #[error("more than {FILTER_NODES_MAX} conditions")]
+    #[error("a filter of more than {FILTER_NODES_MAX} conditions")]
     Nodes,
     /// Too many values in all its lists together.
-    #[error("more than {FILTER_VALUES_MAX} values")]
+    #[error("a filter of more than {FILTER_VALUES_MAX} values")]
     Values,
     /// One value or name is too long.
     #[error("a value or name of more than {FILTER_VALUE_BYTES_MAX} bytes")]
     ValueBytes,
     /// The text is too long.
-    #[error("more than {FILTER_TEXT_BYTES_MAX} bytes")]
+    #[error("a filter of more than {FILTER_TEXT_BYTES_MAX} bytes")]
     TextBytes,
+    /// Too many facets.
+    #[error("more than {FACETS_MAX} facets")]
+    Facets,
+    /// Too many ranges in a facet.
+    #[error("a facet of more than {FACET_RANGES_MAX} ranges")]
+    Ranges,
+    /// Too many keys to sort by.
+    #[error("more than {SORT_KEYS_MAX} keys to sort by")]
+    SortKeys,
 }
 
 fn did_you_mean(nearest: &[String]) -> String {

@@ -143,13 +143,13 @@ pub(crate) fn meets(product: &Product, filter: &Filter, unit: &dyn Fn(&str) -> S
     }
 }
 
-fn number_in(key: &str, unit: &str) -> Option<f64> {
+pub(crate) fn number_in(key: &str, unit: &str) -> Option<f64> {
     let measure = parse_measure(key)?;
     let factor = if measure.unit.is_empty() { 1.0 } else { conversion(&measure.unit, unit)? };
     Some(measure.number * factor)
 }
 
-fn serde_name(availability: Availability) -> &'static str {
+pub(crate) fn serde_name(availability: Availability) -> &'static str {
     match availability {
         Availability::InStock => "in_stock",
         Availability::OutOfStock => "out_of_stock",
