@@ -1,10 +1,12 @@
 //! The command line. Exit codes: 0 done (an import with rejected rows counts as done), 1 failed, 2 wrong usage or
 //! configuration, 3 the data folder is in use or cannot be opened, 4 a model is missing or damaged.
 
+mod bench;
 mod config;
 mod demo;
 mod doctor;
 mod embed;
+mod eval;
 mod import;
 mod model;
 mod serve;
@@ -34,7 +36,7 @@ struct Cli {
 }
 
 /// Flags that every command takes.
-#[derive(Args)]
+#[derive(Clone, Args)]
 struct Common {
     /// Folder that holds all state [default: the user's data folder]
     #[arg(long, global = true, value_name = "DIR", env = "GOTHAM_DATA")]
@@ -69,6 +71,12 @@ enum Command {
     /// Check or print the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Measure how fast a part is on this machine
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+    /// Measure how good the answers are
+    #[command(subcommand)]
+    Eval(eval::EvalCommand),
     /// Look at the machine and the data folder and say what is wrong
     Doctor,
 }
@@ -153,6 +161,8 @@ fn run(cli: &Cli) -> Outcome {
         Command::Embed(args) => embed::embed(common, args),
         Command::Model(command) => model::model(common, command),
         Command::Config(command) => config::config(common, command),
+        Command::Bench(command) => bench::bench(common, command),
+        Command::Eval(command) => block_on(eval::eval(common, command)),
         Command::Doctor => doctor::doctor(common),
     }
 }

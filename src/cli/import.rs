@@ -219,7 +219,7 @@ fn reject_text(reject: &Reject) -> String {
 }
 
 /// Waits until the indexes have followed the journal and no work is left for the models that are installed.
-async fn wait_until_searchable(house: &House, output: Output) {
+pub(super) async fn wait_until_searchable(house: &House, output: Output) {
     let open = || -> u64 {
         let models = house.vision.models();
         let has = |space: Space| models.iter().any(|model| model.space == space);
