@@ -1,7 +1,8 @@
 //! The compute engine: model plans, the kernels they are made of, and the executors that run them.
 //!
 //! The only crate that names wgpu. A model becomes a [`Plan`], an [`Executor`] prepares it for a device, the [`Program`] runs
-//! batches. Every kernel has a scalar reference; its fast variants, chosen at run time, are tested against it.
+//! batches. Every kernel has a scalar reference; its fast variants, chosen at run time, are tested against it. Beside the
+//! plans stands [`scan`], exact search over all rows.
 
 mod cpu;
 pub mod dot;

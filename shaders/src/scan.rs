@@ -14,6 +14,7 @@ mod resident;
 mod self_test;
 mod source;
 mod topk;
+mod work;
 
 pub use backend::{Load, Measurement, Reason, ScanBackend, measure};
 pub use cpu::{CpuScan, Rows, scan_topk};

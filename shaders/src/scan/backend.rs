@@ -1,8 +1,9 @@
 //! One set of calls for whatever does the work, and the measurement that says which should.
 
 use super::cpu::CpuScan;
-use super::gpu::{BATCH_MAX, GpuOptions, GpuScan};
+use super::gpu::{GpuOptions, GpuScan};
 use super::self_test::{halves, numbers};
+use super::work::BATCH_MAX;
 use super::{Hit, Request, ScanError, check_dim};
 use half::f16;
 use std::time::{Duration, Instant};

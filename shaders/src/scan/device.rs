@@ -92,17 +92,26 @@ impl Device {
         Ok(Device { device, queue, info, failure })
     }
 
+    /// Whether it still works, as far as is known.
+    pub(super) fn check(&self) -> Result<(), GpuError> {
+        self.failure().map_or(Ok(()), Err)
+    }
+
     /// Runs `work` on the device. Whatever goes wrong in it comes back as an error and marks the device as failed, except for
     /// full memory, after which the device still works.
     pub(super) fn attempt<T>(&self, work: impl FnOnce() -> Result<T, GpuError>) -> Result<T, GpuError> {
-        if let Some(failure) = self.failure() {
-            return Err(failure);
-        }
+        self.check()?;
         // Scopes belong to this thread, so other threads' errors do not end up here.
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let result = catching(work).and_then(|result| result);
+        let result = catching(|| {
+            let result = work();
+            // The loss of the device is told during a poll only.
+            self.device.poll(wgpu::PollType::Poll).map_err(|error| GpuError::Failed(error.to_string()))?;
+            result
+        });
+        let result = result.and_then(|result| result);
         // Full memory is the cause of the others, and so is asked for last.
         let caught = [ready(validation.pop()), ready(internal.pop()), ready(memory.pop())];
         let error = caught.into_iter().flatten().flatten().last().map(classify).or_else(|| self.failure());
@@ -116,6 +125,12 @@ impl Device {
             note(&self.failure, error.clone());
         }
         result
+    }
+
+    /// A buffer, whose memory is there when this returns.
+    pub(super) fn buffer(&self, label: &str, size: usize, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer, GpuError> {
+        let descriptor = wgpu::BufferDescriptor { label: Some(label), size: size as u64, usage, mapped_at_creation: false };
+        self.attempt(|| Ok(self.device.create_buffer(&descriptor)))
     }
 
     /// Waits for a submission.
@@ -165,5 +180,57 @@ fn classify(error: wgpu::Error) -> GpuError {
     match error {
         wgpu::Error::OutOfMemory { source } => GpuError::OutOfMemory(source.to_string()),
         wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => GpuError::Failed(description),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn software() -> Option<Device> {
+        match Device::open(AdapterChoice::Software, wgpu::Features::empty()) {
+            Ok(device) => Some(device),
+            Err(GpuError::NoAdapter) if std::env::var_os("GOTHAM_REQUIRE_GPU_TESTS").is_none() => {
+                eprintln!("no software Vulkan driver: failures are not tested here");
+                None
+            }
+            Err(error) => panic!("the software driver is needed: {error}"),
+        }
+    }
+
+    #[test]
+    fn a_refused_command_is_an_error_and_stays_one() {
+        let Some(device) = software() else { return };
+        assert_eq!(device.attempt(|| Ok(1)), Ok(1));
+        let refused = device.buffer("no such usage", 16, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::MAP_WRITE);
+        assert!(matches!(refused, Err(GpuError::Failed(_))), "{refused:?}");
+        assert!(matches!(device.attempt(|| Ok(1)), Err(GpuError::Failed(_))));
+    }
+
+    #[test]
+    fn a_panic_of_the_library_is_a_lost_device() {
+        let Some(device) = software() else { return };
+        let lost = GpuError::Lost("gone".to_owned());
+        let result: Result<(), _> = device.attempt(|| std::panic::resume_unwind(Box::new("gone")));
+        assert_eq!(result, Err(lost.clone()));
+        assert_eq!(device.attempt(|| Ok(())), Err(lost));
+    }
+
+    #[test]
+    fn a_destroyed_device_is_an_error() {
+        let Some(device) = software() else { return };
+        device.device.destroy();
+        let buffer = device.buffer("too late", 16, wgpu::BufferUsages::COPY_DST);
+        assert!(matches!(buffer, Err(GpuError::Lost(_) | GpuError::Failed(_))), "{buffer:?}");
+    }
+
+    #[test]
+    fn full_memory_is_told_apart_and_passes() {
+        let full = || wgpu::Error::OutOfMemory { source: "full".into() };
+        assert_eq!(classify(full()), GpuError::OutOfMemory("full".to_owned()));
+        let Some(device) = software() else { return };
+        let result: Result<(), _> = device.attempt(|| Err(classify(full())));
+        assert_eq!(result, Err(GpuError::OutOfMemory("full".to_owned())));
+        assert_eq!(device.attempt(|| Ok(2)), Ok(2));
     }
 }

@@ -1,29 +1,19 @@
 //! `wgsl/scan_topk.wgsl` on a device: its pipelines, its working memory, and the order of its dispatches.
 
 use super::device::{AdapterChoice, Device, GpuError};
-use super::resident::{Chunk, PIECE, Resident};
+use super::resident::{Chunk, Resident};
 use super::source::{RowType, SHAPES, Shape, WORKGROUP, source};
-use super::{Hit, K_MAX, ROWS_MAX, Request, ScanError, check_dim, check_place, check_rows, self_test};
+use super::work::{BATCH_MAX, PARAMS_STRIDE, WORKGROUPS_MAX, Work};
+use super::{Hit, ROWS_MAX, Request, ScanError, check_dim, check_place, check_rows, self_test};
 use crate::gpu::AdapterInfo;
 use half::f16;
-use std::sync::{Mutex, OnceLock, PoisonError};
-
-/// Queries that share each reading of the rows.
-pub(super) const BATCH_MAX: usize = 64;
-
-/// Workgroups of one dispatch: enough to fill a large GPU, few enough that their lists are merged in no time.
-const WORKGROUPS_MAX: usize = 2048;
+use std::sync::{Mutex, PoisonError};
 
 /// Blocks of the first pass over the rows.
 const FIRST_BLOCKS: usize = 64;
 
 /// Blocks that a workgroup reads at least in the later passes, so that sorting its lists is a small part of its work.
 const SPAN_BLOCKS_MIN: usize = 8;
-
-/// Bytes of one pass's parameters, as far apart as every device allows.
-const PARAMS_STRIDE: usize = 256;
-
-const ENTRY_BYTES: usize = 8;
 
 /// Which device to use, and how.
 #[derive(Clone, Copy, Debug)]
@@ -47,16 +37,6 @@ struct Pipelines {
     shape: Shape,
     scan: wgpu::ComputePipeline,
     merge: wgpu::ComputePipeline,
-}
-
-/// Buffers that a search fills and reads; one search at a time.
-struct Work {
-    params: wgpu::Buffer,
-    queries: wgpu::Buffer,
-    allow: wgpu::Buffer,
-    partial: wgpu::Buffer,
-    best: wgpu::Buffer,
-    results: wgpu::Buffer,
 }
 
 /// Rows on a GPU, searched exactly. Searches from several threads run one after another.
@@ -93,7 +73,7 @@ impl GpuScan {
             let work_layout = layout(&device, "work", &[entry(0, params, true), read(1), read(2), write(3), write(4)]);
             let pipelines = SHAPES.iter().map(|shape| compile(&device, *shape, row_type, &rows_layout, &work_layout)).collect();
             let resident = Resident::new(&device, rows_layout, dim, options.chunk_bytes_max)?;
-            let work = Work::new(&device, resident.pieces());
+            let work = Work::new(&device, resident.pieces())?;
             Ok((pipelines, work_layout, Mutex::new(work), resident))
         })?;
         // The bits of all rows, in whole blocks, are bound at once.
@@ -160,6 +140,7 @@ impl GpuScan {
     /// When the request does not fit the rows, or the device fails.
     pub fn search(&self, request: &Request<'_>) -> Result<Vec<Vec<Hit>>, ScanError> {
         request.check(self.dim)?;
+        self.device.check()?;
         let query_count = request.queries.len() / self.dim;
         if self.rows() == 0 || query_count == 0 {
             return Ok(vec![Vec::new(); query_count]);
@@ -169,7 +150,7 @@ impl GpuScan {
         };
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         let found = self.device.attempt(|| {
-            work.reserve(&self.device, self.chunks() + 1, self.rows());
+            work.reserve(&self.device, self.chunks() + 1, self.rows())?;
             if let Some(allow) = request.allow {
                 work.write_allow(&self.device, self.rows(), allow);
             }
@@ -187,9 +168,7 @@ impl GpuScan {
         let Device { device, queue, .. } = &self.device;
         let query_count = request.queries.len() / self.dim;
         let groups = query_count.div_ceil(pipelines.shape.queries);
-        let list_bytes = request.k * ENTRY_BYTES;
-        queue.write_buffer(&work.queries, 0, bytemuck::cast_slice(&interleave(self.dim, pipelines.shape.queries, request.queries)));
-        queue.write_buffer(&work.best, 0, &first_lists(query_count, groups * pipelines.shape.queries, request.k));
+        work.write_queries(&self.device, self.dim, pipelines.shape.queries, request.queries, request.k);
         let passes_over = self.passes_over(groups);
         queue.write_buffer(&work.params, 0, &self.params(&passes_over, request));
         let bound = work.bind(&self.device, &self.work_layout);
@@ -205,12 +184,18 @@ impl GpuScan {
             pass.dispatch_workgroups(groups as u32, 1, 1);
             drop(pass);
             if index + 1 == passes_over.len() {
-                encoder.copy_buffer_to_buffer(&work.best, 0, &work.results, 0, (query_count * list_bytes) as u64);
+                work.collect(&mut encoder, query_count, request.k);
             }
             // One submission each, so that none runs into the driver's watchdog.
             submissions.push(queue.submit([encoder.finish()]));
         }
-        work.read(&self.device, submissions, query_count, list_bytes)
+        work.read(&self.device, submissions, query_count, request.k)
+    }
+
+    /// Destroys the device, as a reset or a removal would.
+    #[cfg(test)]
+    pub(super) fn lose(&self) {
+        self.device.device.destroy();
     }
 
     /// How the rows are divided for so many groups of queries. The first pass is short: its results keep most of what follows
@@ -264,117 +249,6 @@ struct Pass<'a> {
     block_end: usize,
     span_blocks: usize,
     spans: usize,
-}
-
-impl Work {
-    fn new(device: &Device, pieces: usize) -> Work {
-        let copy = wgpu::BufferUsages::COPY_DST;
-        let lists = SHAPES.iter().map(|shape| shape.queries * shape.k_max).max().unwrap_or(0) * WORKGROUPS_MAX;
-        let results = BATCH_MAX * K_MAX * ENTRY_BYTES;
-        let storage = copy | wgpu::BufferUsages::STORAGE;
-        Work {
-            params: buffer(device, "params", PARAMS_STRIDE, copy | wgpu::BufferUsages::UNIFORM),
-            queries: buffer(device, "queries", BATCH_MAX * pieces * PIECE * size_of::<f32>(), storage),
-            allow: buffer(device, "allow", 2 * size_of::<u32>(), storage),
-            partial: buffer(device, "partial", lists * ENTRY_BYTES, storage),
-            best: buffer(device, "best", results, storage | wgpu::BufferUsages::COPY_SRC),
-            results: buffer(device, "results", results, copy | wgpu::BufferUsages::MAP_READ),
-        }
-    }
-
-    /// Makes room for as many passes and rows.
-    fn reserve(&mut self, device: &Device, passes: usize, rows: usize) {
-        for (place, size) in [(&mut self.params, passes * PARAMS_STRIDE), (&mut self.allow, allow_words(rows) * size_of::<u32>())] {
-            if place.size() < size as u64 {
-                *place = buffer(device, "work", size, place.usage());
-            }
-        }
-    }
-
-    fn write_allow(&self, device: &Device, rows: usize, allow: &[u32]) {
-        let mut words = vec![0u32; allow_words(rows)];
-        let count = allow.len().min(words.len());
-        words[..count].copy_from_slice(&allow[..count]);
-        device.queue.write_buffer(&self.allow, 0, bytemuck::cast_slice(&words));
-    }
-
-    fn bind(&self, device: &Device, layout: &wgpu::BindGroupLayout) -> wgpu::BindGroup {
-        let params = wgpu::BufferBinding { buffer: &self.params, offset: 0, size: wgpu::BufferSize::new(PARAMS_STRIDE as u64) };
-        device.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("work"),
-            layout,
-            entries: &[
-                wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(params) },
-                wgpu::BindGroupEntry { binding: 1, resource: self.queries.as_entire_binding() },
-                wgpu::BindGroupEntry { binding: 2, resource: self.allow.as_entire_binding() },
-                wgpu::BindGroupEntry { binding: 3, resource: self.partial.as_entire_binding() },
-                wgpu::BindGroupEntry { binding: 4, resource: self.best.as_entire_binding() },
-            ],
-        })
-    }
-
-    /// Waits for the submissions and reads the lists of `count` queries.
-    fn read(
-        &self,
-        device: &Device,
-        submissions: Vec<wgpu::SubmissionIndex>,
-        count: usize,
-        list_bytes: usize,
-    ) -> Result<Vec<Vec<Hit>>, GpuError> {
-        let mapped = std::sync::Arc::new(OnceLock::new());
-        let seen = std::sync::Arc::clone(&mapped);
-        let slice = self.results.slice(..(count * list_bytes) as u64);
-        slice.map_async(wgpu::MapMode::Read, move |result| _ = seen.set(result));
-        for submission in submissions {
-            device.wait(submission)?;
-        }
-        match mapped.get() {
-            Some(Ok(())) => {}
-            Some(Err(error)) => return Err(GpuError::Failed(error.to_string())),
-            None => return Err(GpuError::Failed("results did not arrive".to_owned())),
-        }
-        let view = slice.get_mapped_range().map_err(|error| GpuError::Failed(error.to_string()))?;
-        let word = |bytes: &[u8]| u32::from_ne_bytes(std::array::from_fn(|i| bytes[i]));
-        let hits = |list: &[u8]| {
-            let entries = list.chunks_exact(ENTRY_BYTES);
-            let hits = entries.map(|entry| Hit { score: f32::from_bits(word(&entry[..4])), row: word(&entry[4..]) });
-            hits.take_while(|hit| hit.row != Hit::NONE.row).collect()
-        };
-        let found = view.chunks_exact(list_bytes).map(hits).collect();
-        drop(view);
-        self.results.unmap();
-        Ok(found)
-    }
-}
-
-/// Words for the bits of whole blocks.
-fn allow_words(rows: usize) -> usize {
-    rows.div_ceil(WORKGROUP) * (WORKGROUP / 32)
-}
-
-/// Brings queries (`[batch, dim]`) into the order `[group, piece, query of the group]`; what is missing is 0.
-fn interleave(dim: usize, group: usize, queries: &[f32]) -> Vec<f32> {
-    let pieces = dim.div_ceil(PIECE);
-    let groups = (queries.len() / dim).div_ceil(group);
-    let mut out = vec![0.0; groups * pieces * group * PIECE];
-    for (index, query) in queries.chunks_exact(dim).enumerate() {
-        for (piece, values) in query.chunks(PIECE).enumerate() {
-            let at = ((index / group * pieces + piece) * group + index % group) * PIECE;
-            out[at..][..values.len()].copy_from_slice(values);
-        }
-    }
-    out
-}
-
-/// The lists before the first chunk: empty, and for the queries that only fill up a group, such that nothing enters them.
-fn first_lists(queries: usize, lists: usize, k: usize) -> Vec<u8> {
-    let nothing_enters = Hit { score: f32::MAX, row: 0 };
-    let hits = (0..lists * k).map(|index| if index < queries * k { Hit::NONE } else { nothing_enters });
-    hits.flat_map(|hit| [hit.score.to_bits().to_ne_bytes(), hit.row.to_ne_bytes()]).flatten().collect()
-}
-
-fn buffer(device: &Device, label: &str, size: usize, usage: wgpu::BufferUsages) -> wgpu::Buffer {
-    device.device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size: size as u64, usage, mapped_at_creation: false })
 }
 
 fn entry(binding: u32, ty: wgpu::BufferBindingType, has_dynamic_offset: bool) -> wgpu::BindGroupLayoutEntry {

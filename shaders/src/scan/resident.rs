@@ -103,16 +103,9 @@ impl Resident {
         }
         // Doubling keeps the copying of a growing chunk linear.
         let rows_max = rows.max(2 * had).next_multiple_of(WORKGROUP).min(self.chunk_rows);
-        let buffer = |label, size: usize| {
-            device.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some(label),
-                size: size as u64,
-                usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
-                mapped_at_creation: false,
-            })
-        };
-        let values = buffer("rows", rows_max / WORKGROUP * block_bytes(self.dim));
-        let bias = buffer("bias", rows_max * size_of::<f32>());
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+        let values = device.buffer("rows", rows_max / WORKGROUP * block_bytes(self.dim), usage)?;
+        let bias = device.buffer("bias", rows_max * size_of::<f32>(), usage)?;
         if let Some(old) = old {
             let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             encoder.copy_buffer_to_buffer(&old.values, 0, &values, 0, old.values.size());

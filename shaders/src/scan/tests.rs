@@ -164,6 +164,37 @@ fn equal_rows_come_in_order_however_they_are_spread() {
 }
 
 #[test]
+fn many_rows_take_several_passes_and_spans() {
+    // More spans than a workgroup merges at once; more blocks than there may be workgroups, so that spans grow.
+    let case = |rows, queries, k, allowed| Case { dim: 4, rows, queries, k, allowed, bias: true };
+    for (name, mut backend) in backends(4, 1 << 20) {
+        for case in [case(40_001, 3, 10, Some(6)), case(80_000, 64, 40, None)] {
+            case.check(&name, &mut backend);
+        }
+    }
+}
+
+#[test]
+fn lists_that_never_stop_filling_keep_the_best() {
+    let count = 3000;
+    for rising in [true, false] {
+        // The bias alone decides; where it rises, every row is better than all before it.
+        let bias: Vec<f32> = (0..count).map(|row| if rising { row as f32 } else { -(row as f32) }).collect();
+        for (name, mut backend) in backends(1, 1024) {
+            backend.write(0, &vec![f16::ZERO; count], Some(&bias)).expect("rows fit");
+            for k in [1, 32, 33, K_MAX] {
+                let found = backend.search(&Request { queries: &[1.0; 10], k, allow: None }).expect("the request fits");
+                let want: Vec<u32> = (0..k).map(|rank| (if rising { count - 1 - rank } else { rank }) as u32).collect();
+                assert_eq!(found.len(), 10);
+                for hits in found {
+                    assert_eq!(hits.iter().map(|hit| hit.row).collect::<Vec<_>>(), want, "{name}, rising: {rising}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn rows_are_replaced_appended_and_forgotten() {
     let dim = 12;
     let (old, new) = (halves(1, 500 * dim), halves(9, 500 * dim));
@@ -269,6 +300,21 @@ fn a_buffer_too_small_for_one_block_is_an_error() {
         other => {
             assert_eq!(other.err(), Some(ScanError::Gpu(GpuError::Limit { what: "bytes of a storage buffer", need: 1024, have: 1000 })))
         }
+    }
+}
+
+#[test]
+fn a_device_lost_between_calls_is_an_error() {
+    let options = GpuOptions { adapter: AdapterChoice::Software, ..GpuOptions::default() };
+    for write in [true, false] {
+        let Some(mut scan) = software(8, &options) else { return };
+        scan.write(0, &halves(1, 800), None).expect("rows fit");
+        scan.lose();
+        let request = Request { queries: &[1.0; 8], k: 3, allow: None };
+        let result = if write { scan.write(0, &halves(1, 800), None) } else { scan.search(&request).map(|_| ()) };
+        assert!(matches!(result, Err(ScanError::Gpu(_))), "{result:?}");
+        // It stays one, also for the rows that a failed write has taken away.
+        assert!(matches!(scan.search(&request), Err(ScanError::Gpu(_))));
     }
 }
 
