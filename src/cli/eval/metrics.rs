@@ -85,12 +85,15 @@ mod tests {
         [ndcg, mrr, recall, success]
     }
 
+    /// Ids of the answer, judgments, and nDCG, MRR, recall and success that they come to.
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, u32)], [f64; 4]);
+
     #[test]
     fn answers_by_table() {
         let third = 1.0 / 4f64.log2();
         // Gains 1, 0, 3 against 3, 1.
         let mixed = (1.0 + 3.0 * third) / (3.0 + 1.0 / 3f64.log2());
-        let cases: [(&[&str], &[(&str, u32)], [f64; 4]); 7] = [
+        let cases: [Case<'_>; 7] = [
             (&["a"], &[("a", 1)], [1.0; 4]),
             (&["x", "y", "a"], &[("a", 1)], [third, 1.0 / 3.0, 1.0, 0.0]),
             (&["b", "x", "a"], &[("a", 2), ("b", 1)], [mixed, 1.0, 1.0, 1.0]),
