@@ -16,7 +16,7 @@ fn main() -> Result<(), ScanError> {
         let rates = measurement.rows_per_second().into_iter().zip(measurement.bytes_per_second());
         for ((name, time), (rows, bytes)) in [("GPU", measurement.gpu), ("CPU", measurement.cpu)].into_iter().zip(rates) {
             let scores = rows * load.batch as f64;
-            println!("  {name}: {time:.2?} a search, {:.2} M rows/s, {:.2} GB/s, {:.1} M scores/s", rows / 1e6, bytes / 1e9, scores / 1e6);
+            println!("  {name}: {time:.2?} a search, {:.1} k rows/s, {:.3} GB/s, {:.1} M scores/s", rows / 1e3, bytes / 1e9, scores / 1e6);
         }
     }
     Ok(())
