@@ -15,6 +15,9 @@ const TRIGRAM_WEIGHT: f64 = 3.0;
 /// What the share of the catalog counts; below what a single letter of a language counts.
 const PRIOR_WEIGHT: f64 = 2.5;
 
+/// What English has from the start: names of things are English in all shops.
+const ENGLISH_SCORE: f64 = 0.5;
+
 /// The languages of Latin script, as whatlang names them.
 const LATIN: [(Language, Lang); 15] = [
     (Language::English, Lang::Eng),
@@ -96,7 +99,7 @@ fn latin(text: &str, prior: &Prior) -> Language {
     let words: Vec<&str> = folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let lower = text.to_lowercase();
     let guess = Detector::with_allowlist(LATIN.iter().map(|(_, lang)| *lang).collect()).detect(text);
-    let mut best = (Language::English, 0.0);
+    let mut best = (Language::English, f64::MIN);
     for (language, lang) in LATIN {
         let letters = lower.chars().filter(|c| own_letters(language).contains(*c)).count();
         let trigrams = guess.as_ref().filter(|guess| guess.lang() == lang).map_or(0.0, |guess| {
@@ -108,7 +111,8 @@ fn latin(text: &str, prior: &Prior) -> Language {
         let score = LETTER_WEIGHT * (letters as f64).sqrt()
             + STOP_WORD_WEIGHT * stop_words as f64
             + trigrams
-            + PRIOR_WEIGHT * prior.share(language);
+            + PRIOR_WEIGHT * prior.share(language)
+            + if language == Language::English { ENGLISH_SCORE } else { 0.0 };
         if score > best.1 {
             best = (language, score);
         }

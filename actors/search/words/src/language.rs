@@ -99,10 +99,8 @@ impl Language {
         }
         match self {
             Self::Czech => czech::stem(word),
-            Self::English => {
-                let singular = IRREGULAR.iter().find(|(plural, _)| *plural == word).map_or(word, |(_, singular)| singular);
-                snowball(Snowball::English, singular)
-            }
+            // `mens` is `men` first, then `man`.
+            Self::English => singular(&snowball(Snowball::English, singular(word))).to_owned(),
             // Without its accent the ending of `plaquée` is one vowel more; plurals in -oux are the singular and an x.
             Self::French => {
                 let singular = word.strip_suffix('s').unwrap_or(word);
@@ -161,6 +159,10 @@ impl Language {
             Self::Neutral | Self::Czech | Self::Japanese => return None,
         })
     }
+}
+
+fn singular(word: &str) -> &str {
+    IRREGULAR.iter().find(|(plural, _)| *plural == word).map_or(word, |(_, singular)| singular)
 }
 
 fn snowball(language: Snowball, word: &str) -> String {

@@ -16,16 +16,20 @@ mod evaluate;
 mod language;
 mod names;
 mod plan;
+mod query_log;
 mod segment;
 mod snapshot;
 mod spelling;
+mod suggest;
 mod synonyms;
 mod text;
 mod vocabulary;
 mod writer;
 
 pub use language::Language;
+pub use query_log::{HALF_LIFE_SECONDS, LOGGED_CHARS_MAX, QUERIES_MAX, QueryLog};
 pub use snapshot::{Correction, Found, Interpretation, Request, Snapshot};
+pub use suggest::{Suggestion, SuggestionKind};
 pub use synonyms::{SynonymError, Synonyms};
 pub use writer::{FORMAT, Writer};
 

@@ -144,6 +144,7 @@ impl<'a> Planner<'a> {
         for word in &mut plan.words {
             word.freq = self.freq(&word.alternatives);
         }
+        ease_pairs(&mut plan, &query);
         self.add_splits(&mut plan, &query, is_open);
         self.add_sequences(&mut plan, &query);
         plan
@@ -219,8 +220,12 @@ impl<'a> Planner<'a> {
         found
     }
 
-    /// Whether what is left of a compound is a word, but for what links it to the other part.
+    /// Whether what is left of a compound is a word, but for what links it to the other part. Behind a long enough rest a known
+    /// word is the head even if the rest is not known.
     fn is_rest(&self, rest: &str, is_before: bool) -> bool {
+        if is_before && rest.chars().nth(PART_CHARS_MIN - 1).is_some() {
+            return true;
+        }
         let without = |link: &&str| if is_before { rest.strip_suffix(*link) } else { rest.strip_prefix(*link) };
         LINKS.iter().filter_map(without).any(|word| word.chars().count() >= REST_CHARS_MIN && self.is_known(word))
     }
@@ -295,11 +300,11 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// `18v` finds `18` and `v`; `3.5` finds `3` and `5` where it is written otherwise.
+    /// `18v` finds `18` and `v`.
     fn add_numbers(&self, plan: &mut Plan, query: &QueryText) {
         for (index, word) in query.words.iter().enumerate() {
-            let Some(digits) = word.text.find(|c: char| !c.is_ascii_digit()).filter(|at| *at > 0) else { continue };
-            let rest = word.text[digits..].trim_start_matches(['.', '/']);
+            let Some(digits) = word.text.find(|c: char| !c.is_ascii_digit() && c != '.').filter(|at| *at > 0) else { continue };
+            let rest = &word.text[digits..];
             let is_unit = rest.len() <= 3 && rest.bytes().all(|byte| byte.is_ascii_alphabetic());
             if is_unit && !rest.is_empty() {
                 let parts = [&word.text[..digits], rest].map(|part| vec![(Form::Exact(part.to_owned()), weight::EXACT)]);
@@ -382,6 +387,17 @@ impl<'a> Planner<'a> {
             if pair.iter().all(|word| !word.is_paired) {
                 plan.sequences.push((index, format!("{} {}", pair[0].text, pair[1].text)));
             }
+        }
+    }
+}
+
+/// A pair of characters that is nowhere, beside one that is somewhere, lies where two words meet: `スバ` in `レディースバッグ`.
+fn ease_pairs(plan: &mut Plan, query: &QueryText) {
+    let is_known: Vec<bool> = plan.words.iter().map(|word| word.freq > 0).collect();
+    for (index, _) in query.words.iter().enumerate().filter(|(_, word)| word.is_paired) {
+        let is_beside = |other: usize| query.words.get(other).is_some_and(|word| word.is_paired) && is_known[other];
+        if !is_known[index] && (is_beside(index + 1) || index.checked_sub(1).is_some_and(is_beside)) {
+            plan.words[index].is_required = false;
         }
     }
 }

@@ -118,6 +118,17 @@ impl Segment {
         Ok(())
     }
 
+    /// Whether a document holds a word as it is.
+    pub(crate) fn has_word(&self, doc: u32, word: &str) -> tantivy::Result<bool> {
+        for number in self.vocabulary().exact(word) {
+            let info = self.vocabulary().term_info(number);
+            if self.words.read_postings_from_terminfo(&info, IndexRecordOption::Basic)?.seek(doc) == doc {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The living documents whose title has these two words (a blank between) after one another, in order.
     pub(crate) fn sequence(&self, words: &str) -> tantivy::Result<Vec<u32>> {
         let Some(info) = self.sequences.terms().get(words)? else { return Ok(Vec::new()) };

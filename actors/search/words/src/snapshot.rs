@@ -147,7 +147,7 @@ impl Snapshot {
             debug_assert_eq!(lists.len(), plan.words.len());
             finish(candidates, &plan, segment, &evaluated.idfs)?;
         }
-        let interpretation = interpretation(&plan, &candidates, is_code);
+        let interpretation = self.interpretation(&plan, &candidates, is_code)?;
         self.add_codes(&mut candidates, &codes);
         Ok(self.found(&candidates, passes, request.limit, interpretation))
     }
@@ -217,6 +217,31 @@ impl Snapshot {
         any
     }
 
+    fn interpretation(&self, plan: &Plan, candidates: &[Vec<Candidate>], is_code: bool) -> Result<Interpretation, WordsError> {
+        let mut interpretation = Interpretation { is_code, ..Interpretation::default() };
+        let all = self.state.segments.iter().zip(candidates).flat_map(|(segment, found)| found.iter().map(move |found| (segment, found)));
+        let Some((segment, best)) = all.max_by(|a, b| a.1.score.total_cmp(&b.1.score)) else { return Ok(interpretation) };
+        for (index, word) in plan.words.iter().enumerate().filter(|(_, word)| word.is_required) {
+            if best.words & (1 << index) == 0 {
+                interpretation.dropped.push(word.text.clone());
+                continue;
+            }
+            let Some((mut to, others)) = word.corrections.split_first() else { continue };
+            // Of several words that may be meant the one that the best hit has.
+            for other in others {
+                if segment.has_word(best.doc, to)? {
+                    break;
+                }
+                if segment.has_word(best.doc, other)? {
+                    to = other;
+                    break;
+                }
+            }
+            interpretation.corrections.push(Correction { from: word.text.clone(), to: to.clone() });
+        }
+        Ok(interpretation)
+    }
+
     fn add_codes(&self, candidates: &mut [Vec<Candidate>], codes: &[(usize, u32, f32)]) {
         for (segment, doc, score) in codes {
             let list = &mut candidates[*segment];
@@ -268,21 +293,6 @@ impl Evaluated {
     fn all(&self, plan: &Plan) -> Vec<Vec<Candidate>> {
         self.lists.iter().map(|lists| all_words(plan, lists, &self.idfs)).collect()
     }
-}
-
-fn interpretation(plan: &Plan, candidates: &[Vec<Candidate>], is_code: bool) -> Interpretation {
-    let mut interpretation = Interpretation { is_code, ..Interpretation::default() };
-    let best = candidates.iter().flatten().max_by(|a, b| a.score.total_cmp(&b.score));
-    for (index, word) in plan.words.iter().enumerate().filter(|(_, word)| word.is_required) {
-        let is_had = best.is_none_or(|best| best.words & (1 << index) != 0);
-        if let Some(to) = word.corrections.first().filter(|_| is_had && best.is_some()) {
-            interpretation.corrections.push(Correction { from: word.text.clone(), to: to.clone() });
-        }
-        if !is_had {
-            interpretation.dropped.push(word.text.clone());
-        }
-    }
-    interpretation
 }
 
 fn has_bit(bits: &[u64], slot: u32) -> bool {

@@ -9,7 +9,7 @@ use crate::shop::{Shop, product};
 fn forms_of_a_word_find_one_another_in_every_language() {
     let cases: [(&str, &str, &[&str]); 19] = [
         ("en", "Running shoe for women", &["shoes", "running shoes", "run shoe", "woman shoe", "women's shoes"]),
-        ("en", "Wool scarves and knives", &["scarf", "knife", "woolen scarves"]),
+        ("en", "Wool scarves and knives", &["scarf", "knife", "wool scarf"]),
         ("en", "Wrist watches", &["watch", "wristwatch", "wrist watch"]),
         ("de", "Herrenhemd aus Baumwolle", &["Herrenhemden", "hemd", "Hemden", "Herren Hemd", "baumwolle"]),
         ("de", "Tisch mit vier Stühlen", &["stuhl", "Stühle", "tische"]),

@@ -4,3 +4,4 @@ mod durability;
 mod languages;
 mod search;
 mod shop;
+mod suggest;
