@@ -362,7 +362,7 @@ def worker(args):
         points = []
         for param in peer.params:
             points.append(measure(peer, param, base, queries, thresholds, args, allowed))
-            if points[-1]["recall"] >= 0.9995:
+            if points[-1]["recall"] >= args.recall_max:
                 break
         print(json.dumps(points), file=answers, flush=True)
 
@@ -402,7 +402,8 @@ class Peer:
     def __init__(self, name, args):
         flags = ["--base", args.base, "--queries", args.queries, "--truth", args.truth, "--metric", args.metric]
         flags += ["--build-threads", str(args.build_threads), "--repetitions", str(args.repetitions)]
-        flags += ["--point-seconds-max", str(args.point_seconds_max)] + (["--filter", str(args.filter)] if args.filter else [])
+        flags += ["--point-seconds-max", str(args.point_seconds_max), "--recall-max", str(args.recall_max)]
+        flags += (["--filter", str(args.filter)] if args.filter else [])
         self.name = name
         self.process = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--worker", name, *flags], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=None if args.verbose else subprocess.DEVNULL, text=True)
@@ -557,6 +558,7 @@ def main():
     parser.add_argument("--filter", type=float, help="share of the rows that pass, 0 to 1")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repetitions", type=int, default=2, help="passes over the queries for each point and round")
+    parser.add_argument("--recall-max", type=float, default=0.999, help="a peer's curve ends with the first point that reaches this")
     parser.add_argument("--point-seconds-max", type=float, default=4.0)
     parser.add_argument("--build-threads", type=int, default=2)
     parser.add_argument("--json", help="write everything measured to this file")
