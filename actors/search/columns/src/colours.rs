@@ -116,7 +116,16 @@ pub fn nearest_colours(rgb: u32) -> Vec<(&'static str, f32)> {
     named
 }
 
+/// What attributes that hold colours are called, folded.
+const COLOUR_NAMES: [&str; 10] = ["color", "colour", "farbe", "couleur", "barva", "kolor", "colore", "cvet", "цвет", "色"];
+
 impl Snapshot {
+    /// The attributes whose names say that they hold colours: `color`, `base_colour`, `farbe`.
+    pub fn colour_attributes(&self) -> Vec<&str> {
+        let is_of_colour = |name: &&str| COLOUR_NAMES.iter().any(|colour| fold(name).contains(colour));
+        self.attribute_names().filter(is_of_colour).collect()
+    }
+
     /// The values of an attribute that name a colour within `distance_max` of one (`0xrrggbb`), the nearest first, at most
     /// `limit`.
     pub fn colours_near(&self, attribute: &str, rgb: u32, distance_max: f32, limit: usize) -> Result<Vec<ColourMatch>, FilterError> {

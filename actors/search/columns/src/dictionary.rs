@@ -54,6 +54,8 @@ const UNITS_MAX: usize = 200;
 pub(crate) struct Dictionary {
     pub(crate) values: Chunked<Value>,
     pub(crate) facts: Facts,
+    /// The first eight bytes of each key, for telling most pairs of texts apart without following them.
+    beginnings: Chunked<u64>,
     index: Index,
     free: Chunked<u32>,
     /// Groups in use.
@@ -70,6 +72,7 @@ impl Dictionary {
         Self {
             values: Chunked::default(),
             facts: Facts::default(),
+            beginnings: Chunked::default(),
             index: Index::default(),
             free: Chunked::default(),
             groups: 0,
@@ -85,6 +88,12 @@ impl Dictionary {
 
     pub(crate) fn key(&self, code: u32) -> &str {
         self.value(code).map_or("", |value| &value.key)
+    }
+
+    /// The first eight bytes of the key, in the order of texts.
+    #[inline]
+    pub(crate) fn beginning(&self, code: u32) -> u64 {
+        self.beginnings.get(code as usize).copied().unwrap_or(0)
     }
 
     pub(crate) fn head(&self, code: u32) -> u32 {
@@ -144,6 +153,10 @@ impl Dictionary {
         if self.reads_facts && head == code {
             self.facts.set(code, &value.key);
         }
+        self.beginnings.resize(code as usize + 1, 0);
+        if let Some(beginning) = self.beginnings.get_mut(code as usize) {
+            *beginning = beginning_of(&value.key);
+        }
         match self.values.get_mut(code as usize) {
             Some(slot) => *slot = value,
             None => self.values.push(value),
@@ -197,8 +210,18 @@ impl Dictionary {
 
     pub(crate) fn bytes(&self) -> usize {
         let postings: usize = self.values.iter().map(|value| value.posting.bytes()).sum();
-        self.values.bytes() + postings + self.text_bytes + self.index.bytes() + self.free.bytes() + self.facts.bytes()
+        self.values.bytes()
+            + postings
+            + self.text_bytes
+            + self.index.bytes()
+            + self.free.bytes()
+            + self.facts.bytes()
+            + self.beginnings.bytes()
     }
+}
+
+fn beginning_of(key: &str) -> u64 {
+    key.bytes().chain(std::iter::repeat(0)).take(8).fold(0, |beginning, byte| beginning << 8 | u64::from(byte))
 }
 
 /// A text and the two counters before it; a spelling equal to its key shares the key's.

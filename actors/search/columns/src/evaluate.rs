@@ -87,20 +87,24 @@ impl Snapshot {
     }
 
     fn number_leaf(&self, field: OfferField, filter: &Filter, attribute: &str, within: &[u64]) -> Result<Bitset, FilterError> {
-        let number = |slot| self.offers.number(slot, field);
+        let kept = |passes: &dyn Fn(f64) -> bool| {
+            let mut found = vec![0; within.len()];
+            self.offers.each_number(within, field, |slot, number| found[slot as usize / 64] |= u64::from(passes(number)) << (slot % 64));
+            Ok(found)
+        };
         match filter {
-            Filter::Exists { .. } => Ok(kept(within, |slot| number(slot).is_some())),
+            Filter::Exists { .. } => kept(&|_| true),
             Filter::In { values, .. } => {
                 let expected = "a number";
                 let bad = |value: &String| FilterError::BadValue { attribute: attribute.to_owned(), value: value.clone(), expected };
                 let numbers =
                     values.iter().map(|value| parse_measure(&fold(value)).map(|measure| measure.number).ok_or_else(|| bad(value)));
                 let numbers = Numbers::new(numbers.collect::<Result<_, _>>()?);
-                Ok(kept(within, |slot| number(slot).is_some_and(|number| numbers.contains(number))))
+                kept(&|number| numbers.contains(number))
             }
             Filter::Range { from, to, .. } => match Interval::of(*from, *to) {
-                Some(Interval::Numbers(range)) => Ok(kept(within, |slot| number(slot).is_some_and(|number| range.contains(number)))),
-                Some(Interval::Any) => Ok(kept(within, |slot| number(slot).is_some())),
+                Some(Interval::Numbers(range)) => kept(&|number| range.contains(number)),
+                Some(Interval::Any) => kept(&|_| true),
                 _ => Err(wrong_kind(attribute, "number", filter)),
             },
             other => Err(wrong_kind(attribute, "number", other)),

@@ -4,6 +4,7 @@
 //! cells are then handed on to the values in them, once for each different cell.
 
 mod count;
+mod counter;
 mod ranges;
 
 use domain::facet::{FACET_RANGES_MAX, FACETS_MAX};
@@ -12,7 +13,7 @@ use domain::{FacetCounts, FacetRequest, FacetValue, Filter, FilterBound, FilterE
 use crate::bits::{self, Bitset};
 use crate::snapshot::{Field, Snapshot};
 
-use count::Tally;
+use count::{Groups, Tally};
 
 impl Snapshot {
     /// Counts products for each request, in order. `within` are the products before `filter`, which is applied here: for each
@@ -36,20 +37,26 @@ impl Snapshot {
         // Applied whole even when no facet needs it whole: a mistake in any condition is one.
         let whole = self.evaluate_within(filter, &base)?;
         let mut counts = Vec::with_capacity(requests.len());
+        let mut groups: Option<(&String, Groups)> = None;
         for request in requests {
             let name = self.canonical_name(&request.attribute)?;
             let is_own = |filter: &Filter| {
                 is_choice(filter) && filter.sole_attribute().is_some_and(|own| self.canonical_name(own).is_ok_and(|own| own == name))
             };
             let others: Vec<&Filter> = conjuncts.iter().copied().filter(|conjunct| !is_own(conjunct)).collect();
-            let own;
-            let set: &[u64] = if others.len() == conjuncts.len() {
-                &whole
+            if others.len() == conjuncts.len() {
+                // Facets over the same set and by the same groups share these.
+                if let Some(group) = &request.group_by
+                    && groups.as_ref().is_none_or(|(of, _)| *of != group)
+                {
+                    groups = Some((group, Groups::new(self, self.field(group)?, &whole)));
+                }
+                counts.push(self.facet(request, &whole, groups.as_ref().map(|(_, groups)| groups))?);
             } else {
-                own = self.evaluate_all(&others, &base)?;
-                &own
-            };
-            counts.push(self.facet(request, set)?);
+                let own = self.evaluate_all(&others, &base)?;
+                let groups = request.group_by.as_ref().map(|group| self.field(group).map(|group| Groups::new(self, group, &own)));
+                counts.push(self.facet(request, &own, groups.transpose()?.as_ref())?);
+            }
         }
         Ok(counts)
     }
@@ -63,9 +70,9 @@ impl Snapshot {
         Ok(found)
     }
 
-    fn facet(&self, request: &FacetRequest, set: &[u64]) -> Result<FacetCounts, FilterError> {
+    fn facet(&self, request: &FacetRequest, set: &[u64], groups: Option<&Groups>) -> Result<FacetCounts, FilterError> {
         let field = self.field(&request.attribute)?;
-        let group = request.group_by.as_deref().map(|name| self.field(name)).transpose()?;
+        let groups = groups.filter(|_| request.group_by.is_some());
         let tally = match field {
             Field::Column(column) if !column.unheld.is_empty() => {
                 let reason = "it has too many different values to be counted".to_owned();
@@ -77,7 +84,7 @@ impl Snapshot {
             }
             field => Tally::new(self, field, set),
         };
-        let grouped = group.map(|group| tally.grouped(self, field, set, group));
+        let grouped = groups.map(|groups| tally.grouped(self, field, groups));
         let (mut values, missing) = match &grouped {
             Some(grouped) => (grouped.values.clone(), grouped.missing),
             None => (tally.values(field), tally.missing),
@@ -98,7 +105,7 @@ impl Snapshot {
         let ranges = match &numbers {
             Some(numbers) => {
                 let cuts = if asked.is_empty() { numbers.auto_ranges(request.auto_ranges) } else { asked };
-                numbers.ranges(&request.attribute, &cuts, group.map(|group| (self, field, set, group)))?
+                numbers.ranges(&request.attribute, &cuts, groups.map(|groups| (self, field, groups)))?
             }
             None if asked.is_empty() => Vec::new(),
             None => {

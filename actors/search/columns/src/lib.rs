@@ -40,4 +40,5 @@ pub use formula::{BoundFormula, FORMULA_BYTES_MAX, FORMULA_DEPTH_MAX, FORMULA_NO
 pub use offers::{OfferValues, Offers};
 pub use slots::Slots;
 pub use snapshot::Snapshot;
+pub use values::Values;
 pub use writer::{Change, Columns, ColumnsError, Limits};

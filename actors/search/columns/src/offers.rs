@@ -4,12 +4,17 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use domain::{Availability, Currency, Money, Offer, Product};
 
+use crate::bits;
+
+use crate::bits::Bitset;
+
 /// Slots of a chunk.
 const CHUNK: usize = 1_024;
+const _: () = assert!(CHUNK.is_multiple_of(64), "bits of a chunk are whole words of the set");
 const NO_AMOUNT: i64 = i64::MIN;
 const NO_QUANTITY: u32 = u32::MAX;
 const NO_CURRENCY: u32 = 0;
@@ -46,6 +51,8 @@ struct Chunk {
     quantity: [AtomicU32; CHUNK],
     /// The availability's number in the lowest byte, the currency's letters above.
     state: [AtomicU32; CHUNK],
+    /// A bit for each slot that can be had, so that the commonest filter reads bits and not offers.
+    available: [AtomicU64; CHUNK / 64],
 }
 
 /// The offers of all slots; copies share them.
@@ -93,6 +100,31 @@ fn number_of(availability: Availability) -> u32 {
     AVAILABILITIES.iter().position(|(_, other)| *other == availability).map_or(0, |place| place as u32)
 }
 
+impl Chunk {
+    #[inline]
+    fn number(&self, at: usize, field: OfferField) -> Option<f64> {
+        let amount = |cells: &[AtomicI64; CHUNK]| Some(cells[at].load(Ordering::Relaxed)).filter(|amount| *amount != NO_AMOUNT);
+        // One correctly rounded division: `19.9` here is the `19.9` of a filter's text.
+        let units = |amount: i64| amount as f64 / 10_000.0;
+        match field {
+            OfferField::Price => amount(&self.price).map(units),
+            OfferField::SalePrice => amount(&self.sale_price).map(units),
+            OfferField::FinalPrice => {
+                let (price, sale_price) = (amount(&self.price), amount(&self.sale_price));
+                sale_price.into_iter().chain(price).min().map(units)
+            }
+            OfferField::Quantity => {
+                let quantity = self.quantity[at].load(Ordering::Relaxed);
+                (quantity != NO_QUANTITY).then(|| f64::from(quantity))
+            }
+            OfferField::Discount => {
+                let (price, sale_price) = (amount(&self.price)?, amount(&self.sale_price)?);
+                (0 <= sale_price && sale_price < price).then(|| (price - sale_price) as f64 / price as f64)
+            }
+        }
+    }
+}
+
 impl Offers {
     /// Makes room up to a slot.
     pub(crate) fn reach(&mut self, slot: u32) {
@@ -102,6 +134,7 @@ impl Offers {
                 sale_price: std::array::from_fn(|_| AtomicI64::new(NO_AMOUNT)),
                 quantity: std::array::from_fn(|_| AtomicU32::new(NO_QUANTITY)),
                 state: std::array::from_fn(|_| AtomicU32::new(0)),
+                available: std::array::from_fn(|_| AtomicU64::new(0)),
             }));
         }
     }
@@ -123,6 +156,12 @@ impl Offers {
         chunk.sale_price[at].store(amount(values.sale_price), Ordering::Relaxed);
         chunk.quantity[at].store(quantity, Ordering::Relaxed);
         chunk.state[at].store(letters << 8 | number_of(values.availability), Ordering::Release);
+        let bit = 1u64 << (at % 64);
+        if values.availability.is_available() {
+            chunk.available[at / 64].fetch_or(bit, Ordering::Release);
+        } else {
+            chunk.available[at / 64].fetch_and(!bit, Ordering::Release);
+        }
         true
     }
 
@@ -141,6 +180,13 @@ impl Offers {
         })
     }
 
+    /// Those of some slots that can be had now.
+    pub(crate) fn available(&self, mut within: Bitset) -> Bitset {
+        let words = self.chunks.iter().flat_map(|chunk| &chunk.available);
+        within.iter_mut().zip(words).for_each(|(word, available)| *word &= available.load(Ordering::Acquire));
+        within
+    }
+
     /// The place in [`AVAILABILITIES`].
     pub(crate) fn availability(&self, slot: u32) -> u32 {
         self.place(slot).map_or(0, |(chunk, at)| chunk.state[at].load(Ordering::Relaxed) & 0xff)
@@ -152,26 +198,19 @@ impl Offers {
     }
 
     /// One field as a number: money in units of its currency.
-    #[inline]
     pub(crate) fn number(&self, slot: u32, field: OfferField) -> Option<f64> {
         let (chunk, at) = self.place(slot)?;
-        let amount = |cells: &[AtomicI64; CHUNK]| Some(cells[at].load(Ordering::Relaxed)).filter(|amount| *amount != NO_AMOUNT);
-        // One correctly rounded division: `19.9` here is the `19.9` of a filter's text.
-        let units = |amount: i64| amount as f64 / 10_000.0;
-        match field {
-            OfferField::Price => amount(&chunk.price).map(units),
-            OfferField::SalePrice => amount(&chunk.sale_price).map(units),
-            OfferField::FinalPrice => {
-                let (price, sale_price) = (amount(&chunk.price), amount(&chunk.sale_price));
-                sale_price.into_iter().chain(price).min().map(units)
-            }
-            OfferField::Quantity => {
-                let quantity = chunk.quantity[at].load(Ordering::Relaxed);
-                (quantity != NO_QUANTITY).then(|| f64::from(quantity))
-            }
-            OfferField::Discount => {
-                let (price, sale_price) = (amount(&chunk.price)?, amount(&chunk.sale_price)?);
-                (0 <= sale_price && sale_price < price).then(|| (price - sale_price) as f64 / price as f64)
+        chunk.number(at, field)
+    }
+
+    /// Calls for every slot of a set that has the field.
+    pub(crate) fn each_number(&self, within: &[u64], field: OfferField, mut see: impl FnMut(u32, f64)) {
+        const WORDS: usize = CHUNK / 64;
+        for (index, (words, chunk)) in within.chunks(WORDS).zip(&self.chunks).enumerate() {
+            for at in bits::slots(words) {
+                if let Some(number) = chunk.number(at as usize, field) {
+                    see((index * CHUNK) as u32 + at, number);
+                }
             }
         }
     }

@@ -58,6 +58,16 @@ impl Snapshot {
         self.slots.alive()
     }
 
+    /// The slots whose product can be had now.
+    pub fn available(&self) -> Bitset {
+        self.offers.available(self.alive())
+    }
+
+    /// All products, in the order of their slots.
+    pub fn ids(&self) -> impl Iterator<Item = &ProductId> {
+        (0..self.slots.bound()).filter_map(|slot| self.slots.id(slot))
+    }
+
     /// Changes the price and stock of a slot for all snapshots; whether there is such a slot.
     pub fn set_offer(&self, slot: u32, values: &OfferValues) -> bool {
         self.offers.set(slot, values)

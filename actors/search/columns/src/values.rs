@@ -4,7 +4,26 @@ use domain::FilterError;
 
 use crate::snapshot::{Field, Snapshot};
 
+/// One attribute's values of many products.
+#[derive(Clone, Copy)]
+pub struct Values<'a> {
+    snapshot: &'a Snapshot,
+    field: Field<'a>,
+}
+
+impl Values<'_> {
+    /// What [`Snapshot::value_of`] gives for the attribute.
+    pub fn of(&self, slot: u32) -> Option<u64> {
+        self.snapshot.code(self.field, slot)
+    }
+}
+
 impl Snapshot {
+    /// One attribute's values, for many products.
+    pub fn values_of(&self, attribute: &str) -> Result<Values<'_>, FilterError> {
+        Ok(Values { snapshot: self, field: self.field(attribute)? })
+    }
+
     /// A number that products share when they have the same value of an attribute (of several values the first in the column's
     /// own order): for grouping by `group_id` and for quotas on any attribute. Means something on this snapshot only. `None` for
     /// a product without a value.

@@ -1,7 +1,5 @@
 //! How many products of a set have each cell, and so each value.
 
-use std::collections::HashMap;
-
 use crate::bits;
 use crate::cells::NONE;
 use crate::column::Column;
@@ -9,6 +7,7 @@ use crate::numbers::NumberReader;
 use crate::offers::AVAILABILITIES;
 use crate::snapshot::{Field, Snapshot};
 
+use super::counter::Counter;
 use super::ranges::Numbers;
 
 /// See the module.
@@ -22,7 +21,7 @@ enum Cells {
     /// Counts of codes, then of sets.
     Column { counts: Vec<u32>, codes: usize },
     /// Counts of single values as [`Snapshot::value_of`] gives them.
-    Values(HashMap<u64, u64>),
+    Values(Vec<(u64, u64)>),
 }
 
 /// Counts of groups of products.
@@ -49,11 +48,13 @@ impl Tally {
             let missing = products - column.exists.count_in(set) as u64;
             return Self { cells: Cells::Column { counts, codes }, missing };
         }
-        let mut counts = HashMap::new();
-        for value in bits::slots(set).filter_map(|slot| snapshot.code(field, slot)) {
-            *counts.entry(value).or_insert(0) += 1;
+        let mut counter = Counter::new();
+        match field {
+            Field::Number(field) => snapshot.offers.each_number(set, field, |_, number| counter.add(number.to_bits())),
+            field => bits::slots(set).filter_map(|slot| snapshot.code(field, slot)).for_each(|value| counter.add(value)),
         }
-        let missing = products - counts.values().sum::<u64>();
+        let counts: Vec<(u64, u64)> = counter.counts().collect();
+        let missing = products - counts.iter().map(|(_, count)| count).sum::<u64>();
         Self { cells: Cells::Values(counts), missing }
     }
 
@@ -74,7 +75,7 @@ impl Tally {
                 let counted = values.into_iter().enumerate().filter(|(_, count)| *count > 0);
                 counted.map(|(code, count)| (code as u64, u64::from(count))).collect()
             }
-            (Cells::Values(counts), _) => counts.iter().map(|(value, count)| (*value, *count)).collect(),
+            (Cells::Values(counts), _) => counts.clone(),
             (Cells::Column { .. }, _) => Vec::new(),
         }
     }
@@ -98,38 +99,66 @@ impl Tally {
         Some(numbers)
     }
 
-    /// Products with the same value of `group` count once for each value they have among them.
-    pub(super) fn grouped(&self, snapshot: &Snapshot, field: Field<'_>, set: &[u64], group: Field<'_>) -> Grouped {
-        let (mut pairs, mut missing) = (Vec::new(), Vec::new());
-        for slot in bits::slots(set) {
-            let group = group_of(snapshot, group, slot);
-            let before = pairs.len();
-            match field {
-                Field::Column(column) => {
-                    let cell = column.cell(slot);
-                    pairs.extend(column.expand(&cell).iter().map(|code| (u64::from(column.dictionary.head(*code)), group)));
-                    if pairs.len() == before && !column.exists.contains(slot) {
-                        missing.push(group);
-                    }
+    /// Groups count once for each value that products of them have.
+    pub(super) fn grouped(&self, snapshot: &Snapshot, field: Field<'_>, groups: &Groups) -> Grouped {
+        let mut missing = 0;
+        let mut values: Vec<u64> = Vec::new();
+        let mut counter = Counter::new();
+        // A column's values are small numbers: an array counts them faster.
+        let mut counts = if let Cells::Column { codes, .. } = self.cells { vec![0_u64; codes] } else { Vec::new() };
+        for slots in groups.iter() {
+            values.clear();
+            let mut is_missing = false;
+            for slot in slots {
+                let before = values.len();
+                if let Field::Column(column) = field {
+                    let cell = column.cell(*slot);
+                    values.extend(column.expand(&cell).iter().map(|code| u64::from(column.dictionary.head(*code))));
+                    is_missing |= values.len() == before && !column.exists.contains(*slot);
+                } else {
+                    values.extend(snapshot.code(field, *slot));
+                    is_missing |= values.len() == before;
                 }
-                field => match snapshot.code(field, slot) {
-                    Some(value) => pairs.push((value, group)),
-                    None => missing.push(group),
-                },
+            }
+            missing += u64::from(is_missing);
+            values.sort_unstable();
+            values.dedup();
+            for value in &values {
+                match counts.get_mut(*value as usize) {
+                    Some(count) => *count += 1,
+                    None => counter.add(*value),
+                }
             }
         }
-        pairs.sort_unstable();
-        pairs.dedup();
-        missing.sort_unstable();
-        missing.dedup();
-        let values = pairs.chunk_by(|a, b| a.0 == b.0).map(|run| (run[0].0, run.len() as u64)).collect();
-        Grouped { values, missing: missing.len() as u64 }
+        let counted = counts.into_iter().zip(0_u64..).filter(|(count, _)| *count > 0).map(|(count, value)| (value, count));
+        Grouped { values: counted.chain(counter.counts()).collect(), missing }
     }
 }
 
-/// The product's group; one of its own where it has none.
-pub(super) fn group_of(snapshot: &Snapshot, group: Field<'_>, slot: u32) -> (bool, u64) {
-    snapshot.code(group, slot).map_or((false, u64::from(slot)), |value| (true, value))
+/// The products of a set by group: those with the same value of an attribute, each of the others alone.
+pub(super) struct Groups {
+    slots: Vec<u32>,
+    /// Where each group ends.
+    ends: Vec<usize>,
+}
+
+impl Groups {
+    pub(super) fn new(snapshot: &Snapshot, group: Field<'_>, set: &[u64]) -> Self {
+        let of = |slot| snapshot.code(group, slot).map_or((false, u64::from(slot)), |value| (true, value));
+        let mut members: Vec<((bool, u64), u32)> = bits::slots(set).map(|slot| (of(slot), slot)).collect();
+        members.sort_unstable();
+        let mut groups = Self { slots: Vec::with_capacity(members.len()), ends: Vec::new() };
+        for group in members.chunk_by(|a, b| a.0 == b.0) {
+            groups.slots.extend(group.iter().map(|(_, slot)| slot));
+            groups.ends.push(groups.slots.len());
+        }
+        groups
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u32]> {
+        let mut start = 0;
+        self.ends.iter().map(move |end| &self.slots[std::mem::replace(&mut start, *end)..*end])
+    }
 }
 
 impl Snapshot {

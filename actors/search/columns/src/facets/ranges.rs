@@ -2,12 +2,11 @@
 
 use domain::{Bound, FacetRange, FilterError, Scalar, Stats};
 
-use crate::bits;
 use crate::evaluate::Interval;
 use crate::numbers::NumberReader;
 use crate::snapshot::{Field, Snapshot};
 
-use super::count::group_of;
+use super::count::Groups;
 
 /// A lower and an upper bound.
 pub(super) type Range = (Option<Bound>, Option<Bound>);
@@ -61,7 +60,7 @@ impl<'a> Numbers<'a> {
         &self,
         attribute: &str,
         ranges: &[Range],
-        group: Option<(&Snapshot, Field<'_>, &[u64], Field<'_>)>,
+        grouped: Option<(&Snapshot, Field<'_>, &Groups)>,
     ) -> Result<Vec<FacetRange>, FilterError> {
         let (kind, asked) = if self.reader.is_time() { ("time", "numbers to compare") } else { ("number", "times to compare") };
         let mut counted = Vec::with_capacity(ranges.len());
@@ -72,14 +71,11 @@ impl<'a> Numbers<'a> {
                 (Some(Interval::Times(range)), true) => Box::new(move |time| range.contains(time as i64)),
                 _ => return Err(FilterError::WrongKind { attribute: attribute.to_owned(), kind, asked }),
             };
-            let count = match group {
+            let count = match grouped {
                 None => self.cells().filter(|(numbers, _)| numbers.iter().any(|number| contains(*number))).map(|(_, count)| count).sum(),
-                Some((snapshot, field, set, group)) => {
-                    let slots = bits::slots(set).filter(|slot| self.any_of(snapshot, field, *slot, &contains));
-                    let mut groups: Vec<_> = slots.map(|slot| group_of(snapshot, group, slot)).collect();
-                    groups.sort_unstable();
-                    groups.dedup();
-                    groups.len() as u64
+                Some((snapshot, field, groups)) => {
+                    let is_in = |slots: &&[u32]| slots.iter().any(|slot| self.any_of(snapshot, field, *slot, &contains));
+                    groups.iter().filter(is_in).count() as u64
                 }
             };
             let end = |bound: &Option<Bound>| bound.map(|bound| bound.value.as_f64());
