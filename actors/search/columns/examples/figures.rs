@@ -71,7 +71,10 @@ fn product(number: usize, random: &mut Random) -> Fallible<Product> {
     const COLORS: [&str; 12] =
         ["Red", "Blue", "Black", "White", "Navy Blue", "Green", "Grey", "Brown", "Beige", "Pink", "Orange", "Purple"];
     const SIZES: [&str; 6] = ["S", "M", "L", "XL", "XS", "XXL"];
-    let mut product = Product::new(format!("sku-{number:07}").parse()?, format!("Product {number} of brand {}", random.below(500)));
+    let words = ["Slim", "Classic", "Summer", "Knitted", "Leather", "Organic", "Running", "Wool", "Soft", "Light"];
+    let mut word = || words[random.below(10) as usize];
+    let title = format!("{} {} article {number}", word(), word().to_lowercase());
+    let mut product = Product::new(format!("sku-{number:07}").parse()?, title);
     product.brand = Some(format!("Brand {}", random.skewed(500)));
     product.sku = Some(format!("S{:09}", number * 7_919 % 1_000_000_007));
     product.group_id = Some(format!("group {}", number / 3));

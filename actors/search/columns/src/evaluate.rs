@@ -87,24 +87,19 @@ impl Snapshot {
     }
 
     fn number_leaf(&self, field: OfferField, filter: &Filter, attribute: &str, within: &[u64]) -> Result<Bitset, FilterError> {
-        let kept = |passes: &dyn Fn(f64) -> bool| {
-            let mut found = vec![0; within.len()];
-            self.offers.each_number(within, field, |slot, number| found[slot as usize / 64] |= u64::from(passes(number)) << (slot % 64));
-            Ok(found)
-        };
         match filter {
-            Filter::Exists { .. } => kept(&|_| true),
+            Filter::Exists { .. } => Ok(self.offers.kept(within, field, |_| true)),
             Filter::In { values, .. } => {
                 let expected = "a number";
                 let bad = |value: &String| FilterError::BadValue { attribute: attribute.to_owned(), value: value.clone(), expected };
                 let numbers =
                     values.iter().map(|value| parse_measure(&fold(value)).map(|measure| measure.number).ok_or_else(|| bad(value)));
                 let numbers = Numbers::new(numbers.collect::<Result<_, _>>()?);
-                kept(&|number| numbers.contains(number))
+                Ok(self.offers.kept(within, field, |number| numbers.contains(number)))
             }
             Filter::Range { from, to, .. } => match Interval::of(*from, *to) {
-                Some(Interval::Numbers(range)) => kept(&|number| range.contains(number)),
-                Some(Interval::Any) => kept(&|_| true),
+                Some(Interval::Numbers(range)) => Ok(self.offers.kept(within, field, |number| range.contains(number))),
+                Some(Interval::Any) => Ok(self.offers.kept(within, field, |_| true)),
                 _ => Err(wrong_kind(attribute, "number", filter)),
             },
             other => Err(wrong_kind(attribute, "number", other)),
@@ -316,9 +311,10 @@ pub(crate) enum Interval {
     Any,
 }
 
+/// Both ends within.
 pub(crate) struct NumberRange {
-    from: Option<Bound>,
-    to: Option<Bound>,
+    from: f64,
+    to: f64,
 }
 
 pub(crate) struct TimeRange {
@@ -332,7 +328,7 @@ impl Interval {
         let is_number = |bound: Option<Bound>| bound.map(|bound| matches!(bound.value, Scalar::Number(_)));
         match (is_number(from), is_number(to)) {
             (None, None) => Some(Self::Any),
-            (None | Some(true), None | Some(true)) => Some(Self::Numbers(NumberRange { from, to })),
+            (None | Some(true), None | Some(true)) => Some(Self::Numbers(NumberRange::of(from, to))),
             (None | Some(false), None | Some(false)) => Some(Self::Times(TimeRange::of(from, to))),
             _ => None,
         }
@@ -340,10 +336,16 @@ impl Interval {
 }
 
 impl NumberRange {
+    fn of(from: Option<Bound>, to: Option<Bound>) -> Self {
+        let inner = |bound: Bound, next: fn(f64) -> f64| if bound.is_inclusive { bound.value.as_f64() } else { next(bound.value.as_f64()) };
+        let from = from.map_or(f64::NEG_INFINITY, |bound| inner(bound, f64::next_up));
+        Self { from, to: to.map_or(f64::INFINITY, |bound| inner(bound, f64::next_down)) }
+    }
+
+    /// No branch: what is found among prices is as good as random.
     #[inline]
     pub(crate) fn contains(&self, number: f64) -> bool {
-        let above = self.from.is_none_or(|from| number > from.value.as_f64() || from.is_inclusive && number == from.value.as_f64());
-        above && self.to.is_none_or(|to| number < to.value.as_f64() || to.is_inclusive && number == to.value.as_f64())
+        (self.from <= number) & (number <= self.to)
     }
 }
 

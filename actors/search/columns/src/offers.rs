@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use domain::{Availability, Currency, Money, Offer, Product};
 
-use crate::bits;
-
-use crate::bits::Bitset;
+use crate::bits::{self, Bitset};
 
 /// Slots of a chunk.
 const CHUNK: usize = 1_024;
@@ -201,6 +199,25 @@ impl Offers {
     pub(crate) fn number(&self, slot: u32, field: OfferField) -> Option<f64> {
         let (chunk, at) = self.place(slot)?;
         chunk.number(at, field)
+    }
+
+    /// The slots of a set that have the field and pass.
+    pub(crate) fn kept(&self, within: &[u64], field: OfferField, passes: impl Fn(f64) -> bool) -> Bitset {
+        const WORDS: usize = CHUNK / 64;
+        let mut found = vec![0; within.len()];
+        let chunks = within.chunks(WORDS).zip(found.chunks_mut(WORDS)).zip(&self.chunks);
+        for ((words, found), chunk) in chunks {
+            for (index, (word, kept)) in words.iter().zip(found).enumerate() {
+                let mut rest = *word;
+                while rest != 0 {
+                    let bit = rest.trailing_zeros();
+                    let number = chunk.number(index * 64 + bit as usize, field);
+                    *kept |= u64::from(number.is_some() & passes(number.unwrap_or(f64::NAN))) << bit;
+                    rest &= rest - 1;
+                }
+            }
+        }
+        found
     }
 
     /// Calls for every slot of a set that has the field.

@@ -74,8 +74,15 @@ impl Snapshot {
             if worst.is_some_and(|worst| rank > worst.rank) {
                 continue;
             }
+            let first = keys.first().map_or(Read::Missing, |key| key.read(slot));
+            if let (Some(key), Some(worst)) = (keys.first(), worst)
+                && key.compare(first, worst.reads[0]).is_gt()
+            {
+                continue;
+            }
             let mut candidate = Candidate { slot, score, rank, reads: [Read::Missing; SORT_KEYS_MAX] };
-            keys.iter().enumerate().for_each(|(index, key)| candidate.reads[index] = key.read(slot));
+            candidate.reads[0] = first;
+            keys.iter().enumerate().skip(1).for_each(|(index, key)| candidate.reads[index] = key.read(slot));
             if worst.is_some_and(|worst| compare(&candidate, worst).is_gt()) {
                 continue;
             }

@@ -48,7 +48,8 @@ impl Tally {
             let missing = products - column.exists.count_in(set) as u64;
             return Self { cells: Cells::Column { counts, codes }, missing };
         }
-        let mut counter = Counter::new();
+        // Prices differ from one another, availabilities hardly.
+        let mut counter = Counter::new(if matches!(field, Field::Number(_)) { products.min(8_192) as usize } else { 8 });
         match field {
             Field::Number(field) => snapshot.offers.each_number(set, field, |_, number| counter.add(number.to_bits())),
             field => bits::slots(set).filter_map(|slot| snapshot.code(field, slot)).for_each(|value| counter.add(value)),
@@ -103,7 +104,7 @@ impl Tally {
     pub(super) fn grouped(&self, snapshot: &Snapshot, field: Field<'_>, groups: &Groups) -> Grouped {
         let mut missing = 0;
         let mut values: Vec<u64> = Vec::new();
-        let mut counter = Counter::new();
+        let mut counter = Counter::new(8);
         // A column's values are small numbers: an array counts them faster.
         let mut counts = if let Cells::Column { codes, .. } = self.cells { vec![0_u64; codes] } else { Vec::new() };
         for slots in groups.iter() {

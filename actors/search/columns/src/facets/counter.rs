@@ -13,8 +13,9 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    pub(super) fn new() -> Self {
-        Self { table: vec![(0, 0); 64], used: 0 }
+    /// With room for some different numbers; more make it grow.
+    pub(super) fn new(expected: usize) -> Self {
+        Self { table: vec![(0, 0); (expected * 2).next_power_of_two().max(64)], used: 0 }
     }
 
     #[inline]
@@ -62,7 +63,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_counts(keys in proptest::collection::vec(prop_oneof![0_u64..40, any::<u64>(), (0_u32..99).prop_map(|n| f64::from(n).to_bits())], 0..500)) {
-            let (mut counter, mut expected) = (Counter::new(), BTreeMap::new());
+            let (mut counter, mut expected) = (Counter::new(8), BTreeMap::new());
             for key in keys {
                 counter.add(key);
                 *expected.entry(key).or_insert(0_u64) += 1;
