@@ -8,8 +8,9 @@ use crate::parallel::{Random, ShouldStop};
 use crate::planner::Effort;
 use crate::segment::{Budget, Scratch, Segment};
 
-/// Rows that are searched for.
+/// Rows that are searched for in a segment with a graph, and in one without, where there is little to choose.
 const QUERIES: usize = 200;
+const FLAT_QUERIES: usize = 100;
 /// Hits that are compared.
 pub(crate) const HITS: usize = 10;
 /// Up to so many rows the truth is the exact scan; above, a flat scan that is wider than any that is tried.
@@ -144,7 +145,7 @@ struct Trial<'a> {
 impl<'a> Trial<'a> {
     fn new(segment: &'a Segment, should_stop: ShouldStop<'a>) -> Option<Self> {
         let params = &segment.meta().params;
-        let rows = Random::new(params.seed ^ 0x5eed).sample(segment.len(), QUERIES);
+        let rows = Random::new(params.seed ^ 0x5eed).sample(segment.len(), if segment.has_graph() { QUERIES } else { FLAT_QUERIES });
         let mut vectors = vec![0.0; rows.len() * params.dimension];
         for (row, vector) in rows.iter().zip(vectors.chunks_exact_mut(params.dimension)) {
             segment.read(*row, vector);

@@ -363,6 +363,12 @@ impl SectionFile {
         Column::mapped(Arc::new(map), entry.at as usize, entry.bytes).map_err(|error| FileError::damaged(&self.path, error.to_string()))
     }
 
+    /// Where a section stands in the file: first byte, bytes.
+    #[cfg(test)]
+    pub(crate) fn place_of(&self, kind: u32) -> Option<(usize, usize)> {
+        self.entry(kind).map(|entry| (entry.at as usize, entry.bytes))
+    }
+
     fn entry(&self, kind: u32) -> Option<Entry> {
         self.entries.iter().find(|entry| entry.kind == kind).copied()
     }

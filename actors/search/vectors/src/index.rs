@@ -12,6 +12,7 @@ mod belongings;
 mod best;
 mod fold;
 mod ids;
+mod maintainer;
 mod open;
 mod options;
 mod policy;
@@ -22,18 +23,19 @@ mod search;
 pub(crate) mod top;
 mod unit;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
 pub use fold::Maintenance;
+pub use maintainer::Maintainer;
 pub use options::{
     FINGERPRINT_BYTES_MAX, ID_BYTES_MAX, IndexError, LIMIT_MAX, OWNER_ROWS_MAX, OpenReport, Options, TAIL_ROWS_MAX, THREADS_MAX,
 };
-pub use recall::RecallSeen;
 pub use reader::{Background, Hit, Outcome, Query, Reader};
+pub use recall::RecallSeen;
 
 use crate::codes::{Metric, Projection};
 use crate::file::Folder;
@@ -77,6 +79,7 @@ pub(crate) struct Shared {
     /// Changes whenever a row comes or goes.
     pub(crate) version: AtomicU64,
     pub(crate) recall: RecallCheck,
+    pub(crate) signal: maintainer::Signal,
 }
 
 #[derive(Debug)]
@@ -143,6 +146,15 @@ pub struct Stats {
     pub hot_bytes: usize,
     /// Exact rows that are mapped from files, in bytes.
     pub mapped_bytes: usize,
+}
+
+/// What a damaged file cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Their vectors have to be set again.
+    pub owners: Vec<u32>,
+    /// The damaged files, where they are now, and what was wrong.
+    pub files: Vec<(PathBuf, String)>,
 }
 
 impl Index {
@@ -250,9 +262,20 @@ impl Index {
         fold::flush(&self.shared)
     }
 
-    /// Asks work in progress to end early; the next `maintain` begins it again.
-    pub fn interrupt(&self) {
-        self.shared.stopping.store(true, Ordering::Release);
+    /// Starts threads that do the background work by themselves, with lower priority, until what is given is dropped.
+    ///
+    /// # Errors
+    /// What the system said when it refused a thread.
+    pub fn spawn_maintainer(&self) -> std::io::Result<Maintainer> {
+        Maintainer::spawn(&self.shared)
+    }
+
+    /// What was lost since this was last asked: owners whose vectors stood in a file that turned out to be damaged. They are not found
+    /// any more until they are set again.
+    #[must_use]
+    pub fn take_lost(&self) -> Lost {
+        let mut saving = fold::locked(&self.shared.saving);
+        Lost { owners: std::mem::take(&mut saving.lost), files: std::mem::take(&mut saving.damaged) }
     }
 
     fn checked(&self, owner: u32, id: &str, vectors: &[&[f32]]) -> Result<Vec<Vec<f32>>, IndexError> {
@@ -277,7 +300,11 @@ impl Index {
         }
         drop(writer);
         // Another thread may have folded them by the time this one's turn comes.
-        fold::fold_sealed(&self.shared, SEALED_TAILS_MAX)?;
+        match fold::fold_sealed(&self.shared, SEALED_TAILS_MAX) {
+            // The rows are in memory; the disk is tried again in the background.
+            Err(IndexError::File(error)) => tracing::warn!(%error, "a segment of vectors could not be written"),
+            other => drop(other?),
+        }
         Ok(self.shared.writer())
     }
 }
@@ -297,6 +324,7 @@ impl Shared {
         let mut units = snapshot.units.clone();
         units.push(Unit::Tail(Arc::new(new_tail(&self.options, writer.number(), snapshot.projection()))));
         self.snapshot.store(Arc::new(Snapshot { units }));
+        self.signal.notify();
     }
 
     /// Kills the rows of one owner at `place`. The writer is held.

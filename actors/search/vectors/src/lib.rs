@@ -1,6 +1,7 @@
 //! Vectors: nearest neighbours over embeddings, in memory.
 
 mod calibration;
+pub mod churn;
 pub mod codes;
 pub mod curve;
 pub mod file;

@@ -117,13 +117,15 @@ impl Owners {
     }
 
     fn words_in<'a>(&'a self, set: &'a [u64]) -> impl Iterator<Item = (u32, u64)> + 'a {
-        set.chunks(WORDS).take(CHUNKS_MAX).enumerate().filter_map(|(index, words)| Some((index, words, self.chunks[index].get()?))).flat_map(
-            |(index, words, chunk)| {
+        set.chunks(WORDS)
+            .take(CHUNKS_MAX)
+            .enumerate()
+            .filter_map(|(index, words)| Some((index, words, self.chunks[index].get()?)))
+            .flat_map(|(index, words, chunk)| {
                 let first = (index * CHUNK_OWNERS) as u32;
                 let pairs = words.iter().zip(&chunk.present).enumerate();
                 pairs.map(move |(word, (allowed, present))| (first + word as u32 * 64, allowed & present.load(Ordering::Acquire)))
-            },
-        )
+            })
     }
 
     fn present(&self, chunk: usize, word: usize) -> u64 {

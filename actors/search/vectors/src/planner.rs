@@ -100,6 +100,9 @@ mod cost {
 /// A walk with a filter looks at as many more rows as the filter throws away; beyond so many steps it loses to every scan.
 const STEPS_MAX: f64 = 4096.0;
 
+/// A filter that lets this part of its usual share through near a query has to do with it.
+const CORRELATED: f64 = 0.7;
+
 /// The cheapest way through a segment, and what it costs in nanoseconds.
 pub(crate) fn plan(facts: &Facts) -> (Strategy, f64) {
     let ways = [(Strategy::Flat, flat_cost(facts)), (Strategy::Lists, lists_cost(facts)), (Strategy::Graph, graph_cost(facts))];
@@ -115,6 +118,15 @@ pub(crate) fn gather_cost(stride: usize, owners: usize) -> f64 {
 /// inverse of the share, the number of lists that it meets more slowly.
 pub(crate) fn filtered_probes(lists: ListFacts, share: f64) -> usize {
     ((lists.probes as f64 / share.clamp(1e-6, 1.0).sqrt()).ceil() as usize).min(lists.count)
+}
+
+/// The same, when `here`, the share of rows near the query that the filter lets through, is known: where it is far smaller than
+/// everywhere, filter and query have to do with each other, and the volume has to be met in full.
+pub(crate) fn correlated_probes(lists: ListFacts, share: f64, here: f64) -> usize {
+    if here > CORRELATED * share {
+        return filtered_probes(lists, share);
+    }
+    ((lists.probes as f64 / here.max(1e-6)).ceil() as usize).clamp(lists.probes.min(lists.count), lists.count)
 }
 
 fn flat_cost(facts: &Facts) -> f64 {
@@ -135,7 +147,7 @@ fn graph_cost(facts: &Facts) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::{any, prop_assert, proptest};
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
     use super::*;
 
@@ -158,7 +170,8 @@ mod tests {
             ("a million, no filter", facts(1_000_000, 1.0, true), Strategy::Graph),
             ("a million, half", facts(1_000_000, 0.5, true), Strategy::Graph),
             ("a million, a tenth", facts(1_000_000, 0.1, true), Strategy::Lists),
-            ("a million, a hundredth", facts(1_000_000, 0.01, true), Strategy::Lists),
+            ("a million, a fiftieth", facts(1_000_000, 0.02, true), Strategy::Lists),
+            ("a million, a hundredth", facts(1_000_000, 0.01, true), Strategy::Gather),
             ("a million, a thousandth", facts(1_000_000, 0.001, true), Strategy::Gather),
             ("a million, nothing", facts(1_000_000, 0.0, true), Strategy::Gather),
             ("60,000 without a graph", facts(60_000, 1.0, false), Strategy::Flat),
@@ -185,6 +198,8 @@ mod tests {
             let lists = ListFacts { count, probes: ((count as f64 * part) as usize).max(1) };
             let (narrow, wide) = (filtered_probes(lists, a.min(b)), filtered_probes(lists, a.max(b)));
             prop_assert!(narrow >= wide && narrow <= count && wide >= 1);
+            prop_assert!((1..=count).contains(&correlated_probes(lists, a, b)));
+            prop_assert_eq!(correlated_probes(lists, 1.0, 0.0), count);
         }
     }
 }

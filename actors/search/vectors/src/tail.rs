@@ -123,11 +123,6 @@ impl Tail {
         self.published.load(Ordering::Acquire)
     }
 
-    /// Rows that can still be appended.
-    pub(crate) fn room(&self) -> usize {
-        self.capacity - self.len()
-    }
-
     pub(crate) fn projection(&self) -> Option<&Arc<Projection>> {
         self.projection.as_ref()
     }
@@ -203,7 +198,12 @@ impl Tail {
 
     /// Memory that the tail reserves, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.lean.bytes() + self.exact.bytes() + self.owners.bytes() + self.ends.bytes() + self.stamps.bytes() + self.alive.bytes()
+        self.lean.bytes()
+            + self.exact.bytes()
+            + self.owners.bytes()
+            + self.ends.bytes()
+            + self.stamps.bytes()
+            + self.alive.bytes()
             + self.capacity * size_of::<OnceLock<Box<str>>>()
     }
 }

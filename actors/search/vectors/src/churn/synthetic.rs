@@ -89,6 +89,11 @@ impl Synthetic {
         }
     }
 
+    /// Numbers in a vector.
+    pub fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
     /// Vector `index` of the set.
     pub fn row(&self, index: usize, out: &mut [f32]) {
         let clusters = self.centres.len() / LATENT;

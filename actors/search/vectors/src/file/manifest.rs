@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{FileError, Folder, SectionFile};
 
-
 /// A segment that lives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ManifestSegment {

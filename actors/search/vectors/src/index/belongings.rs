@@ -40,11 +40,7 @@ impl Belongings {
             ordered.push(ids.get(*row))?;
         }
         let pick = |row: &u32| *row as usize;
-        Ok(Self::new(
-            order.iter().map(|row| owners[pick(row)]).collect(),
-            order.iter().map(|row| stamps[pick(row)]).collect(),
-            ordered,
-        ))
+        Ok(Self::new(order.iter().map(|row| owners[pick(row)]).collect(), order.iter().map(|row| stamps[pick(row)]).collect(), ordered))
     }
 
     pub(crate) fn rows(&self) -> usize {

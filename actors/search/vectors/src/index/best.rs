@@ -49,21 +49,10 @@ impl<'a, 'id, Id: Fn(&Scored) -> &'id str> Best<'a, Id> {
         }
     }
 
-    /// Rows below this score change nothing any more.
-    pub(crate) fn floor(&self) -> f32 {
-        self.floor
-    }
-
-    /// How many owners there are, at most `limit`; the best ones, in order.
+    /// The best owners, best first.
     pub(crate) fn finish(mut self) -> &'a [Scored] {
         self.compact();
         self.buffer
-    }
-
-    /// How many owners there are, at most `limit`.
-    pub(crate) fn count(&mut self) -> usize {
-        self.compact();
-        self.buffer.len()
     }
 
     fn compact(&mut self) {

@@ -30,32 +30,31 @@ pub enum Maintenance {
     Folded(usize),
     /// Segments became one of so many rows.
     Merged(usize),
-    /// A segment that the disk had refused is in the folder now.
+    /// What the disk had refused is in the folder now.
     Saved,
     /// Blocks of exact rows were compared with their checksums, or searches with the exact scan.
     Checked,
-    /// `interrupt` ended the work early.
+    /// The end of a `Maintainer` interrupted the work.
     Interrupted,
 }
 
+/// Does the most urgent work.
 pub(super) fn maintain(shared: &Shared) -> Result<Maintenance, IndexError> {
-    shared.stopping.store(false, Ordering::Release);
     match fold_sealed(shared, 0)? {
-        Maintenance::Idle => {}
-        done => return Ok(done),
-    }
-    match merge(shared)? {
-        Maintenance::Idle => {}
-        done => return Ok(done),
-    }
-    match save_missing(shared)? {
-        Maintenance::Idle => {}
-        done => return Ok(done),
-    }
-    match check_some(shared)? {
-        Maintenance::Idle => super::recall::check(shared),
+        Maintenance::Idle => settle_one(shared),
         done => Ok(done),
     }
+}
+
+/// Does the most urgent work on segments.
+pub(super) fn settle_one(shared: &Shared) -> Result<Maintenance, IndexError> {
+    for step in [merge, save_missing, check_some, super::recall::check] {
+        match step(shared)? {
+            Maintenance::Idle => {}
+            done => return Ok(done),
+        }
+    }
+    Ok(Maintenance::Idle)
 }
 
 /// Folds the full tails when there are more than `waiting_max`.
@@ -147,7 +146,7 @@ fn rebuild(shared: &Shared, sources: &[Unit], with_graph: bool, done: fn(usize) 
         }
     }
     // From the new file to the manifest that names it nobody else writes one, and so nobody removes the file.
-    let saving = locked(&shared.saving);
+    let mut saving = locked(&shared.saving);
     let mut refused = None;
     if let (Some(folder), Some((stored, _))) = (&shared.folder, &mut built) {
         match save(folder, &shared.options, stored) {
@@ -156,11 +155,12 @@ fn rebuild(shared: &Shared, sources: &[Unit], with_graph: bool, done: fn(usize) 
         }
     }
     exchange(shared, sources, &rows, built);
+    saving.is_due = true;
     if let Some(error) = refused {
         return Err(error.into());
     }
     if let Some(folder) = &shared.folder {
-        write_manifest_held(shared, folder, &saving)?;
+        write_manifest_held(shared, folder, &mut saving)?;
     }
     Ok(done(count))
 }
@@ -182,7 +182,8 @@ fn build(shared: &Shared, rows: &Rows<'_>, with_graph: bool, number: u32) -> Res
     let projection_rows = known.map_or(rows.places.len(), |stored| stored.projection_rows);
     let Some(Built { segment, order }) = Segment::build(params, projection, rows, threads, &should_stop) else { return Ok(None) };
     let Some(calibration) = Calibration::measure(&segment, &should_stop) else { return Ok(None) };
-    let belongings = Belongings::gathered(&rows.owners, &rows.stamps, &rows.ids, &order).map_err(|error| IndexError::Build(error.to_string()))?;
+    let belongings =
+        Belongings::gathered(&rows.owners, &rows.stamps, &rows.ids, &order).map_err(|error| IndexError::Build(error.to_string()))?;
     let belongings = Arc::new(belongings);
     Ok(Some((Stored { number, segment, belongings, calibration, projection_rows, file: None, checked: AtomicUsize::new(0) }, order)))
 }

@@ -26,10 +26,6 @@ impl Ids {
         Ok(())
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.ends.len()
-    }
-
     /// The id of a row's owner; empty for a row that is not there.
     pub(crate) fn get(&self, row: u32) -> &str {
         let row = row as usize;

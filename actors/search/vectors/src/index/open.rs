@@ -50,6 +50,7 @@ pub(super) fn open(
         stopping: AtomicBool::new(false),
         version: AtomicU64::new(1),
         recall,
+        signal: super::maintainer::Signal::default(),
     };
     report.seconds = started.elapsed().as_secs_f64();
     Ok((shared, report))

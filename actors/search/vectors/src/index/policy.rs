@@ -49,9 +49,8 @@ pub(crate) fn next_merge(segments: &[Shape], flat_rows_max: usize, dead_ratio_ma
     if graphs.len() > GRAPH_SEGMENTS_MAX {
         return Some(Merge { segments: absorb(segments, graphs[..2].to_vec(), &graphs[2..]), with_graph: true });
     }
-    let is_due = |shape: &Shape| {
-        shape.dead == shape.rows || shape.dead >= DEAD_ROWS_MIN && shape.dead as f32 > dead_ratio_max * shape.rows as f32
-    };
+    let is_due =
+        |shape: &Shape| shape.dead == shape.rows || shape.dead >= DEAD_ROWS_MIN && shape.dead as f32 > dead_ratio_max * shape.rows as f32;
     let index = (0..segments.len()).filter(|index| is_due(&segments[*index])).max_by_key(|index| segments[*index].dead)?;
     Some(Merge { segments: vec![index], with_graph: segments[index].has_graph && segments[index].alive() > flat_rows_max })
 }

@@ -79,7 +79,6 @@ impl Reader {
                 limit: query.limit,
                 allow: query.allow.map(<[u64]>::to_vec),
                 exclude: query.exclude.to_vec(),
-                effort: query.effort,
                 hits: hits.clone(),
                 version,
             });

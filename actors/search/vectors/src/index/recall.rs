@@ -23,7 +23,6 @@ pub(crate) struct Sample {
     pub(crate) limit: usize,
     pub(crate) allow: Option<Vec<u64>>,
     pub(crate) exclude: Vec<u32>,
-    pub(crate) effort: Effort,
     pub(crate) hits: Vec<Hit>,
     /// The index's version when it was answered: a later one may rightly give other hits.
     pub(crate) version: u64,
@@ -118,7 +117,7 @@ mod tests {
 
     fn sample(scores: &[f32]) -> Sample {
         let hits = scores.iter().map(|score| Hit { owner: 0, score: *score }).collect();
-        Sample { vector: vec![], limit: 10, allow: None, exclude: vec![], effort: Effort::Good, hits, version: 0 }
+        Sample { vector: vec![], limit: 10, allow: None, exclude: vec![], hits, version: 0 }
     }
 
     #[test]

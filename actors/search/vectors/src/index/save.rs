@@ -29,6 +29,8 @@ const BLOCKS_A_CHECK: usize = 32;
 /// What writing files needs to know from one time to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Saving {
+    /// The manifest does not say yet what the snapshot is.
+    pub(super) is_due: bool,
     /// Owners whose vectors were lost with a damaged file since they were last asked for.
     pub(super) lost: Vec<u32>,
     /// The damaged files, and what was wrong.
@@ -147,23 +149,26 @@ pub(super) fn read(
 pub(super) fn save_missing(shared: &Shared) -> Result<Maintenance, IndexError> {
     let Some(folder) = &shared.folder else { return Ok(Maintenance::Idle) };
     let _one_at_a_time = locked(&shared.merging);
+    let mut saving = locked(&shared.saving);
     let missing = shared.snapshot.load().segments().find(|stored| stored.file.is_none()).cloned();
-    let Some(stored) = missing else { return Ok(Maintenance::Idle) };
-    let saving = locked(&shared.saving);
-    let saved = save(folder, &shared.options, &stored)?;
-    shared.replace(stored.number, Arc::new(saved));
-    write_manifest_held(shared, folder, &saving)?;
+    if let Some(stored) = &missing {
+        let saved = save(folder, &shared.options, stored)?;
+        shared.replace(stored.number, Arc::new(saved));
+    }
+    if missing.is_none() && !saving.is_due {
+        return Ok(Maintenance::Idle);
+    }
+    write_manifest_held(shared, folder, &mut saving)?;
     Ok(Maintenance::Saved)
 }
 
 /// Writes the manifest and removes the files that it does not name.
 pub(super) fn write_manifest(shared: &Shared) -> Result<(), IndexError> {
     let Some(folder) = &shared.folder else { return Ok(()) };
-    let saving = locked(&shared.saving);
-    Ok(write_manifest_held(shared, folder, &saving)?)
+    Ok(write_manifest_held(shared, folder, &mut locked(&shared.saving))?)
 }
 
-pub(super) fn write_manifest_held(shared: &Shared, folder: &Folder, _held: &Saving) -> Result<(), FileError> {
+pub(super) fn write_manifest_held(shared: &Shared, folder: &Folder, saving: &mut Saving) -> Result<(), FileError> {
     let snapshot: Arc<Snapshot> = shared.snapshot.load_full();
     // A segment that has no file yet would be missing: then the folder stays at its last moment.
     if snapshot.segments().any(|stored| stored.file.is_none()) {
@@ -182,6 +187,7 @@ pub(super) fn write_manifest_held(shared: &Shared, folder: &Folder, _held: &Savi
             .collect(),
     };
     manifest.write(folder)?;
+    saving.is_due = false;
     for name in folder.names(EXTENSION)? {
         if !manifest.segments.iter().any(|segment| segment.name == name) {
             folder.remove(&name)?;
@@ -221,7 +227,7 @@ fn drop_damaged(shared: &Shared, folder: &Folder, stored: &Arc<Stored>, error: &
     saving.lost.extend(lost);
     let aside = folder.set_aside(&name_of(stored.number))?;
     saving.damaged.push((aside, error.to_string()));
-    Ok(write_manifest_held(shared, folder, &saving)?)
+    Ok(write_manifest_held(shared, folder, &mut saving)?)
 }
 
 impl Shared {

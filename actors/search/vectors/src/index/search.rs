@@ -11,7 +11,7 @@ use super::{IndexError, LIMIT_MAX, Shared, Snapshot};
 use crate::codes::{Prepared, QueryError};
 use crate::kernels::Isa;
 use crate::owners::contains;
-use crate::planner::{Effort, Facts, ListFacts, Strategy, filtered_probes, gather_cost, plan};
+use crate::planner::{Effort, Facts, ListFacts, Strategy, correlated_probes, filtered_probes, gather_cost, plan};
 use crate::segment::{self, Budget};
 use crate::tail::{Tail, TailExact, TailScan};
 
@@ -159,7 +159,9 @@ fn run(
     let share = matching as f64 / owners.max(1) as f64;
     let mut snapshot = shared.snapshot.load_full();
     let mut gathers = false;
-    if let Some(allow) = query.allow.filter(|_| query.effort != Effort::Exact && gather_is_cheapest(&snapshot, query.effort, matching, share)) {
+    if let Some(allow) =
+        query.allow.filter(|_| query.effort != Effort::Exact && gather_is_cheapest(&snapshot, query.effort, matching, share))
+    {
         for _ in 0..SNAPSHOTS_MAX {
             gathers = collect(shared, &snapshot, allow, &mut buffers.rows);
             if gathers {
@@ -171,7 +173,8 @@ fn run(
     // Excluded owners match but are not wanted.
     let excluded = query.exclude.iter().filter(|owner| shared.owners.place(**owner).is_some()).count();
     let wanted = query.limit.min(matching.saturating_sub(excluded));
-    let mut visit = Visit { snapshot: &snapshot, filter, clock, effort: query.effort, share, gathers, limit: query.limit, rows: query.limit };
+    let mut visit =
+        Visit { snapshot: &snapshot, filter, clock, effort: query.effort, share, gathers, limit: query.limit, rows: query.limit };
     loop {
         outcome.strategy = visit.all(buffers, prepared, hits);
         outcome.is_late = clock.late.get();
@@ -304,15 +307,44 @@ impl Visit<'_> {
                 Strategy::Graph
             }
             (Strategy::Lists, _, Some(width)) => {
-                let lists = ListFacts { count: segment.lists_len(), probes: width.budget(wanted, 1.0).breadth };
-                let budget = Budget { breadth: filtered_probes(lists, facts.share), ..width.budget(wanted, 1.0) };
-                segment.lists(query, &budget, counts, scratch);
+                self.lists(stored, query, &width.budget(wanted, 1.0), facts.share, counts, scratch);
                 Strategy::Lists
             }
             _ => {
                 segment.flat(query, &widths.flat.budget(wanted, 1.0), counts, scratch);
                 Strategy::Flat
             }
+        }
+    }
+
+    /// Looks into the nearest lists, and into more when near the query fewer rows are let through than everywhere: then the right
+    /// ones lie further away than they would under a filter that has nothing to do with the query.
+    fn lists(
+        &self,
+        stored: &Stored,
+        query: &mut Prepared,
+        budget: &Budget,
+        share: f64,
+        counts: impl Fn(u32) -> bool,
+        scratch: &mut segment::Scratch,
+    ) {
+        let lists = ListFacts { count: stored.segment.lists_len(), probes: budget.breadth };
+        let mut breadth = filtered_probes(lists, share);
+        loop {
+            let (asked, counted) = (Cell::new(0u32), Cell::new(0u32));
+            let observed = |row: u32| {
+                let does_count = counts(row);
+                asked.set(asked.get() + 1);
+                counted.set(counted.get() + u32::from(does_count));
+                does_count
+            };
+            stored.segment.lists(query, &Budget { breadth, ..*budget }, observed, scratch);
+            let here = f64::from(counted.get()) / f64::from(asked.get().max(1));
+            let needed = correlated_probes(lists, share, here);
+            if needed <= breadth || self.clock.late.get() {
+                return;
+            }
+            breadth = needed.max(2 * breadth).min(lists.count);
         }
     }
 
@@ -323,7 +355,8 @@ impl Visit<'_> {
         loop {
             stored.segment.exact(query, kept, &counts, scratch);
             let Some(worst) = scratch.hits.last().filter(|_| scratch.hits.len() == kept && kept < rows) else { return };
-            let better = scratch.hits.iter().take_while(|hit| equal_floor(hit.score) > worst.score).map(|hit| stored.belongings.owner(hit.row));
+            let better =
+                scratch.hits.iter().take_while(|hit| equal_floor(hit.score) > worst.score).map(|hit| stored.belongings.owner(hit.row));
             if self.clock.late.get() || distinct(better) >= self.limit {
                 return;
             }

@@ -182,7 +182,7 @@ fn setting_the_same_again_changes_nothing() {
 #[test]
 fn a_late_search_ends_without_hits() {
     let index = in_memory(options(DIMENSIONS, Metric::Cosine));
-    (0..3000).for_each(|owner| drop(set(&index, owner, &[vector(owner as u8)])));
+    (0..3000).for_each(|owner| assert!(set(&index, owner, &[vector(owner as u8)])));
     settle(&index);
     let asked = vector(0);
     for effort in [Effort::Good, Effort::Exact] {
