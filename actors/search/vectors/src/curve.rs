@@ -287,7 +287,7 @@ impl Bench<'_> {
         let (mut found, mut wanted) = (0usize, 0usize);
         for round in 0..self.options.rounds.max(1) {
             let mut times = Vec::with_capacity(self.queries.rows);
-            for index in 0..self.queries.rows {
+            for (index, fastest) in fastest.iter_mut().enumerate() {
                 let started = Instant::now();
                 let is_asked = query.set(self.queries.row(index)).is_ok();
                 if is_asked {
@@ -295,7 +295,7 @@ impl Bench<'_> {
                 }
                 let time = started.elapsed().as_secs_f64();
                 times.push(time);
-                fastest[index] = fastest[index].min(time);
+                *fastest = fastest.min(time);
                 if round == 0 {
                     wanted += HITS;
                     found += if is_asked { self.count(index, &scratch) } else { 0 };
@@ -329,20 +329,20 @@ impl Bench<'_> {
 
 /// Breadth and rerank of the graph's points.
 const GRAPH: [(usize, usize); 14] = [
-    (10, 10),
-    (12, 12),
-    (16, 14),
-    (20, 16),
-    (24, 18),
-    (32, 20),
-    (40, 24),
-    (48, 28),
-    (64, 32),
-    (96, 40),
-    (128, 50),
-    (192, 60),
-    (256, 80),
-    (384, 100),
+    (5, 20),
+    (7, 20),
+    (10, 20),
+    (10, 30),
+    (13, 30),
+    (16, 30),
+    (20, 30),
+    (24, 40),
+    (32, 40),
+    (48, 60),
+    (64, 80),
+    (96, 100),
+    (128, 150),
+    (256, 256),
 ];
 /// Probes and candidates of the lists' points.
 const LISTS: [(usize, usize); 9] = [(4, 100), (8, 100), (8, 200), (16, 200), (24, 200), (32, 300), (48, 300), (64, 400), (128, 500)];

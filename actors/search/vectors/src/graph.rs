@@ -18,7 +18,7 @@ use crate::memory::Column;
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// Rows of a graph, at most: the top bit of an id marks visited candidates.
-pub const ROWS_MAX: usize = 1 << 31;
+pub(crate) const ROWS_MAX: usize = 1 << 31;
 
 /// Neighbours of every row and the rows where a walk begins.
 #[derive(Clone, Debug)]

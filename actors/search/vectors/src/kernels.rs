@@ -27,9 +27,6 @@ mod tests;
 /// Rows of one block of 1-bit codes.
 pub const BLOCK_ROWS: usize = 32;
 
-/// Dimensions that one 64-byte group of a block covers: four tables of four dimensions.
-pub(crate) const GROUP_DIMENSIONS: usize = 16;
-
 /// Bytes of one group of a block, and of its four lookup tables.
 pub(crate) const GROUP_BYTES: usize = 64;
 

@@ -7,7 +7,7 @@
 mod build;
 mod scan;
 
-pub(crate) use build::{Assignment, assign, order, pack};
+pub(crate) use build::{Clustering, Points, assign, order, pack};
 pub(crate) use scan::{Probe, Scan};
 
 use crate::codes::binary::{BLOCK_FACTORS, block_bytes};

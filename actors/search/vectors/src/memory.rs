@@ -159,10 +159,11 @@ pub struct Column<T: Pod> {
     owner: Owner,
 }
 
+/// Keeps the memory of a column alive.
 #[derive(Clone)]
 enum Owner {
-    Memory(Arc<dyn Send + Sync>),
-    File(Arc<Mmap>),
+    Memory(#[expect(dead_code, reason = "held, never read")] Arc<dyn Send + Sync>),
+    File(#[expect(dead_code, reason = "held, never read")] Arc<Mmap>),
 }
 
 // SAFETY: a column only hands out shared references to plain old data that its owner keeps alive.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Asked between chunks of work; `true` ends it early.
-pub type ShouldStop<'a> = &'a (dyn Fn() -> bool + Sync);
+pub(crate) type ShouldStop<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// Runs `work` over chunks of `0..len` on `threads` threads, each with the state that `start` gives it.
 ///

@@ -78,11 +78,11 @@ pub struct Meta {
 pub struct Budget {
     /// Hits wanted.
     pub hits: usize,
-    /// Candidates of a graph walk, or lists probed.
+    /// Candidates that a graph walk expands, or lists probed.
     pub breadth: usize,
     /// Best 1-bit estimates that are scored by their lean rows.
     pub candidates: usize,
-    /// Best lean scores that are scored exactly.
+    /// Best lean scores that are scored exactly; a walk keeps as many, whether or not it expands them.
     pub rerank: usize,
     /// Share of the rows that `allow` lets through, 0 to 1; decides how a walk treats the others.
     pub share: f32,

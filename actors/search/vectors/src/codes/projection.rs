@@ -11,7 +11,7 @@ use crate::parallel::ShouldStop;
 pub const SAMPLE_ROWS_MAX: usize = 8192;
 
 /// Share of the variance that the kept dimensions explain, unless asked otherwise.
-pub const SHARE: f32 = 0.86;
+pub const SHARE: f32 = 0.9;
 
 const HEADER_BYTES: usize = 64;
 

@@ -106,8 +106,7 @@ impl Prepared {
         if query.len() != self.dimension {
             return Err(QueryError::Dimension { found: query.len(), expected: self.dimension });
         }
-        let magnitude = query.iter().map(|value| value.abs()).fold(0f32, |sum, value| sum + value);
-        if !magnitude.is_finite() {
+        if !query.iter().fold(true, |finite, value| finite & value.is_finite()) {
             return Err(QueryError::NotFinite);
         }
         self.values[..self.dimension].copy_from_slice(query);

@@ -127,7 +127,7 @@ impl Task for Choose<'_, '_> {
                 let dots = unsafe { space.dots::<K>(query, offset, group) };
                 for (other, dot) in group.iter().zip(dots) {
                     let between = square + space.squares[*other as usize] - 2 * dot;
-                    hidden |= (between as f32) * alpha < distance as f32;
+                    hidden |= (between as f32) * alpha <= distance as f32;
                 }
                 if hidden {
                     break;
@@ -201,7 +201,7 @@ impl Builder<'_> {
             unit: 1.0,
             biases: self.space.biases.as_ptr(),
         };
-        isa.run(Run { walk, breadth: self.params.breadth, scratch });
+        isa.run(Run { walk, breadth: self.params.breadth, keep: self.params.breadth, scratch });
         ids.clear();
         ids.extend(scratch.pool.iter().map(|found| row_of(*found)));
         let (degree, alpha) = (self.params.degree, self.params.alpha);

@@ -95,14 +95,21 @@ impl Walk<'_> {
     unsafe fn score4<K: Kernels>(&self, ids: [u32; 4]) -> [f32; 4] {
         // SAFETY: ids are rows of the codes, which the walk borrows.
         unsafe {
-            let rows = ids.map(|id| self.codes.add(id as usize * self.stride));
+            let mut rows = [self.codes; 4];
+            for lane in 0..4 {
+                rows[lane] = self.codes.add(ids[lane] as usize * self.stride);
+            }
             let dots = K::dot4(rows, self.query, self.offset, self.stride);
-            let biases = if self.biases.is_null() {
-                rows.map(|row| row.add(self.stride - 4).cast::<f32>().read_unaligned())
-            } else {
-                ids.map(|id| *self.biases.add(id as usize))
-            };
-            [0, 1, 2, 3].map(|lane| dots[lane] as f32 * self.unit + biases[lane])
+            let mut scores = [0f32; 4];
+            for lane in 0..4 {
+                let bias = if self.biases.is_null() {
+                    rows[lane].add(self.stride - 4).cast::<f32>().read_unaligned()
+                } else {
+                    *self.biases.add(ids[lane] as usize)
+                };
+                scores[lane] = dots[lane] as f32 * self.unit + bias;
+            }
+            scores
         }
     }
 
@@ -172,25 +179,26 @@ impl Walk<'_> {
         }
     }
 
-    /// Leaves the best `breadth` rows found in the scratch's pool, best first.
+    /// Leaves the best `keep` rows found in the scratch's pool, best first; the walk ends when the best `breadth` are expanded.
     ///
     /// # Safety
     /// The pointers cover `rows` rows, and every id in neighbours and entries is below `rows`.
     #[inline(always)]
-    pub(crate) unsafe fn run<K: Kernels>(&self, breadth: usize, scratch: &mut WalkScratch) {
+    pub(crate) unsafe fn run<K: Kernels>(&self, breadth: usize, keep: usize, scratch: &mut WalkScratch) {
         scratch.reset(self.rows);
         if self.rows == 0 {
             return;
         }
         let breadth = breadth.clamp(1, BREADTH_MAX);
+        let keep = keep.clamp(breadth, BREADTH_MAX);
         // SAFETY: promised by the caller.
         unsafe { self.enter::<K>(scratch, breadth.min(8)) };
         let mut pool = std::mem::take(&mut scratch.pool);
         let mut size = pool.len();
-        pool.resize(breadth + 1, u64::MAX);
+        pool.resize(keep + 1, u64::MAX);
         let (mut ids, mut scores) = ([0u32; DEGREE_MAX], [0f32; DEGREE_MAX + 4]);
         let mut at = 0;
-        while at < size {
+        while at < size.min(breadth) {
             if pool[at] & EXPANDED != 0 {
                 at += 1;
                 continue;
@@ -203,26 +211,23 @@ impl Walk<'_> {
             let mut lowest = at + 1;
             for index in 0..count {
                 let found = candidate(scores[index], ids[index]);
-                if size == breadth && found >= pool[size - 1] {
+                if size == keep && found >= pool[size - 1] {
                     continue;
                 }
                 let place = pool[..size].partition_point(|other| *other < found);
-                let end = if size < breadth { size } else { size - 1 };
+                if place < breadth {
+                    // It will be expanded unless better ones push it out.
+                    let row = ids[index] as usize;
+                    // SAFETY: a prefetch may name any address.
+                    unsafe { K::prefetch(self.neighbours.wrapping_add(row * self.degree).cast(), 4 * self.degree) };
+                }
+                let end = if size < keep { size } else { size - 1 };
                 pool.copy_within(place..end, place + 1);
                 pool[place] = found;
                 size = end + 1;
                 lowest = lowest.min(place);
             }
             at = lowest.min(at + 1);
-            let mut next = at;
-            while next < size && pool[next] & EXPANDED != 0 {
-                next += 1;
-            }
-            if next < size {
-                let row = row_of(pool[next]) as usize;
-                // SAFETY: as above.
-                unsafe { K::prefetch(self.neighbours.add(row * self.degree).cast(), 4 * self.degree) };
-            }
         }
         pool.truncate(size);
         scratch.pool = pool;
@@ -287,6 +292,7 @@ impl Walk<'_> {
 pub(super) struct Run<'a, 'w> {
     pub(super) walk: Walk<'w>,
     pub(super) breadth: usize,
+    pub(super) keep: usize,
     pub(super) scratch: &'a mut WalkScratch,
 }
 
@@ -296,7 +302,7 @@ impl Task for Run<'_, '_> {
     #[inline(always)]
     fn run<K: Kernels>(self) {
         // SAFETY: the builder's pointers cover its columns, and it writes only ids of rows.
-        unsafe { self.walk.run::<K>(self.breadth, self.scratch) };
+        unsafe { self.walk.run::<K>(self.breadth, self.keep, self.scratch) };
     }
 }
 

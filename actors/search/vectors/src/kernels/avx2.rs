@@ -44,11 +44,11 @@ impl Kernels for Avx2 {
         while at < len {
             let values = _mm256_loadu_si256(query.add(at).cast());
             let magnitude = _mm256_abs_epi8(values);
-            for lane in 0..4 {
+            for (lane, sum) in sums.iter_mut().enumerate() {
                 // |q| <= 127 and |row| <= 127, so a pair sums to at most 32,258: the 16-bit sum cannot saturate.
                 let row = _mm256_xor_si256(_mm256_loadu_si256(rows[lane].add(at).cast()), flip);
                 let pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(row, values));
-                sums[lane] = _mm256_add_epi32(sums[lane], _mm256_madd_epi16(pairs, ones));
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
             }
             at += 32;
         }
@@ -64,9 +64,9 @@ impl Kernels for Avx2 {
         let mut sums = [_mm256_setzero_ps(); 4];
         let mut at = 0;
         while at + 32 <= len {
-            for lane in 0..4 {
+            for (lane, sum) in sums.iter_mut().enumerate() {
                 let (x, y) = (_mm256_loadu_ps(a.add(at + 8 * lane)), _mm256_loadu_ps(b.add(at + 8 * lane)));
-                sums[lane] = _mm256_fmadd_ps(x, y, sums[lane]);
+                *sum = _mm256_fmadd_ps(x, y, *sum);
             }
             at += 32;
         }
@@ -83,9 +83,9 @@ impl Kernels for Avx2 {
         let mut sums = [_mm256_setzero_ps(); 4];
         let mut at = 0;
         while at + 32 <= len {
-            for lane in 0..4 {
+            for (lane, sum) in sums.iter_mut().enumerate() {
                 let wide = _mm256_cvtepi16_epi32(_mm_loadu_si128(row.add(at + 8 * lane).cast()));
-                sums[lane] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(wide), _mm256_loadu_ps(query.add(at + 8 * lane)), sums[lane]);
+                *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(wide), _mm256_loadu_ps(query.add(at + 8 * lane)), *sum);
             }
             at += 32;
         }

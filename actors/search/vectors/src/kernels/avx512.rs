@@ -87,9 +87,9 @@ impl Kernels for Avx512 {
         let mut sums = [_mm512_setzero_ps(); 4];
         let mut at = 0;
         while at + 64 <= len {
-            for lane in 0..4 {
+            for (lane, sum) in sums.iter_mut().enumerate() {
                 let wide = _mm512_cvtepi16_epi32(_mm256_loadu_si256(row.add(at + 16 * lane).cast()));
-                sums[lane] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(wide), _mm512_loadu_ps(query.add(at + 16 * lane)), sums[lane]);
+                *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(wide), _mm512_loadu_ps(query.add(at + 16 * lane)), *sum);
             }
             at += 64;
         }

@@ -23,11 +23,20 @@ pub(crate) struct Assignment {
 }
 
 /// Lean rows by their decoded coordinates.
-struct Points<'a> {
-    codes: &'a [u8],
-    stride: usize,
-    lean: usize,
-    step: f32,
+#[derive(Clone, Copy)]
+pub(crate) struct Points<'a> {
+    pub(crate) codes: &'a [u8],
+    pub(crate) stride: usize,
+    pub(crate) lean: usize,
+    pub(crate) step: f32,
+}
+
+/// How rows are clustered.
+#[derive(Clone, Copy)]
+pub(crate) struct Clustering {
+    pub(crate) lists: usize,
+    pub(crate) seed: u64,
+    pub(crate) threads: usize,
 }
 
 impl Points<'_> {
@@ -37,18 +46,9 @@ impl Points<'_> {
 }
 
 /// Assigns lean rows to `lists` centroids. `None` when stopped.
-pub(crate) fn assign(
-    codes: &[u8],
-    stride: usize,
-    lean: usize,
-    step: f32,
-    lists: usize,
-    seed: u64,
-    threads: usize,
-    should_stop: ShouldStop<'_>,
-) -> Option<Assignment> {
-    let rows = codes.len() / stride;
-    let points = Points { codes, stride, lean, step };
+pub(crate) fn assign(points: Points<'_>, clustering: Clustering, should_stop: ShouldStop<'_>) -> Option<Assignment> {
+    let (stride, Clustering { lists, seed, threads }) = (points.stride, clustering);
+    let rows = points.codes.len() / stride;
     if lists <= 1 || rows == 0 {
         return Some(Assignment { centroids: vec![0.0; stride], first: vec![0; rows], second: Vec::new() });
     }
@@ -164,15 +164,8 @@ pub(crate) fn order(assignment: &Assignment) -> Vec<u32> {
 }
 
 /// Packs rows, already in list order, into blocks. `None` when stopped.
-pub(crate) fn pack(
-    codes: &[u8],
-    stride: usize,
-    lean: usize,
-    step: f32,
-    assignment: &Assignment,
-    threads: usize,
-    should_stop: ShouldStop<'_>,
-) -> Option<Lists> {
+pub(crate) fn pack(points: Points<'_>, assignment: &Assignment, threads: usize, should_stop: ShouldStop<'_>) -> Option<Lists> {
+    let Points { codes, stride, lean, step } = points;
     let lists = assignment.centroids.len() / stride;
     let mut rows = Vec::new();
     let first = block_rows(&assignment.first, lists, &mut rows);

@@ -8,7 +8,7 @@ use crate::codes::lean::Encoder;
 use crate::codes::projection::SAMPLE_ROWS_MAX;
 use crate::codes::{DIMENSION_MAX, Projection, exact, padded};
 use crate::graph::{self, BuildParams};
-use crate::lists;
+use crate::lists::{self, Clustering, Points};
 use crate::memory::Buffer;
 use crate::parallel::{Random, SharedRows, ShouldStop, for_each_chunk};
 
@@ -76,7 +76,11 @@ impl Segment {
         let (stride, lean, step) = (projection.stride(), projection.lean(), projection.step());
         let unordered = encode_lean(&projection, rows, threads, should_stop)?;
         let count = if params.lists == 0 { lists_for(rows.len()) } else { params.lists };
-        let mut assignment = lists::assign(&unordered, stride, lean, step, count, params.seed, threads, should_stop)?;
+        let mut assignment = {
+            let points = Points { codes: &unordered, stride, lean, step };
+            let clustering = Clustering { lists: count, seed: params.seed, threads };
+            lists::assign(points, clustering, should_stop)?
+        };
         let order = lists::order(&assignment);
         assignment.first = order.iter().map(|row| assignment.first[*row as usize]).collect();
         if !assignment.second.is_empty() {
@@ -87,7 +91,7 @@ impl Segment {
             line.copy_from_slice(&unordered[*row as usize * stride..(*row as usize + 1) * stride]);
         }
         drop(unordered);
-        let lists = lists::pack(&codes, stride, lean, step, &assignment, threads, should_stop)?;
+        let lists = lists::pack(Points { codes: &codes, stride, lean, step }, &assignment, threads, should_stop)?;
         let exact = encode_exact(&projection, rows, &order, threads, should_stop)?;
         let graph =
             if params.degree == 0 { None } else { Some(graph::build(&codes, stride, build_params(&params, threads), should_stop)?) };

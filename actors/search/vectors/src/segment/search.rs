@@ -12,7 +12,8 @@ use crate::lists::{Probe, Scan};
 const AHEAD: usize = 8;
 
 impl Segment {
-    /// Walks the graph with `budget.breadth` candidates and scores the best `budget.rerank` exactly. Without a graph: a flat scan.
+    /// Walks the graph until its best `budget.breadth` candidates are expanded and scores the best `budget.rerank` exactly.
+    /// Without a graph: a flat scan.
     pub fn graph(&self, query: &mut Prepared, budget: &Budget, allow: impl Fn(u32) -> bool, scratch: &mut Scratch) {
         let Some(graph) = &self.graph else { return self.flat(query, budget, allow, scratch) };
         query.project(&self.projection);
@@ -28,10 +29,10 @@ impl Segment {
             unit: query.lean.unit,
             biases: std::ptr::null(),
         };
-        let breadth = budget.breadth.max(budget.hits);
-        Isa::best().run(Walked { walk, breadth, share: budget.share, allow: &allow, scratch: &mut scratch.walk });
+        let keep = budget.rerank.max(budget.hits);
+        Isa::best().run(Walked { walk, breadth: budget.breadth, keep, share: budget.share, allow: &allow, scratch: &mut scratch.walk });
         scratch.found.clear();
-        scratch.found.extend(scratch.walk.pool.iter().copied().filter(|found| allow(row_of(*found))).take(budget.rerank.max(budget.hits)));
+        scratch.found.extend(scratch.walk.pool.iter().copied().filter(|found| allow(row_of(*found))).take(keep));
         self.rerank(query, budget.hits, scratch);
     }
 
@@ -110,6 +111,7 @@ impl Segment {
 struct Walked<'a, 'w, F> {
     walk: Walk<'w>,
     breadth: usize,
+    keep: usize,
     share: f32,
     allow: &'a F,
     scratch: &'a mut WalkScratch,
@@ -126,9 +128,9 @@ impl<F: Fn(u32) -> bool> Task for Walked<'_, '_, F> {
         // SAFETY: the columns have a row for every id, as building or `from_sections` made sure.
         unsafe {
             if self.share < APART_SHARE {
-                self.walk.run_filtered::<K, F>(self.breadth, self.allow, self.scratch);
+                self.walk.run_filtered::<K, F>(self.breadth.max(self.keep), self.allow, self.scratch);
             } else {
-                self.walk.run::<K>(self.breadth, self.scratch);
+                self.walk.run::<K>(self.breadth, self.keep, self.scratch);
             }
         }
     }
