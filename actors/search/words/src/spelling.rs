@@ -56,11 +56,17 @@ pub(crate) fn candidates<'a>(vocabularies: impl Iterator<Item = &'a Vocabulary>,
                 continue;
             }
             let (text, freq) = (vocabulary.word(number as u32), vocabulary.freq(number as u32));
+            if let Some((known, _)) = found.get_mut(text) {
+                *known += freq;
+                continue;
+            }
             other_chars.clear();
-            other_chars.extend(text.chars().take(CHARS_MAX + 2));
-            let Some(cost) = cost(&chars, &other_chars, edits_max, begins) else { continue };
-            let entry = found.entry(text).or_insert((0, cost));
-            entry.0 += freq;
+            // A beginning that is near is not longer than that.
+            let compared = if begins { chars.len() + edits_max + 1 } else { CHARS_MAX + 2 };
+            other_chars.extend(text.chars().take(compared));
+            if let Some(cost) = cost(&chars, &other_chars, edits_max, begins) {
+                found.insert(text, (freq, cost));
+            }
         }
     }
     let mut found: Vec<_> = found.into_iter().map(|(text, (freq, cost))| Candidate { word: text.to_owned(), freq, cost }).collect();
@@ -74,14 +80,14 @@ fn rank(candidate: &Candidate) -> f32 {
     candidate.cost * EDIT_DOUBLINGS - (candidate.freq as f32 + 1.0).log2()
 }
 
-/// Each edit changes the length by one at most and the set of letters by two at most.
+/// Each edit changes the length by one at most, and takes one letter at most away and brings one at most.
 fn may_be_near(word: Shape, other: Shape, edits_max: usize, begins: bool) -> bool {
     let (chars, other_chars) = (usize::from(word.chars), usize::from(other.chars));
     let is_long_enough = other_chars + edits_max >= chars;
-    let is_short_enough = begins || other_chars <= chars + edits_max;
     let lacking = (word.letters & !other.letters).count_ones() as usize;
     let further = (other.letters & !word.letters).count_ones() as usize;
-    is_long_enough && is_short_enough && other.is_alphabetic && lacking <= edits_max && (begins || further <= edits_max)
+    let whole = other_chars <= chars + edits_max && further <= edits_max;
+    is_long_enough && lacking <= edits_max && other.is_alphabetic && (whole || (begins && word.first == other.first))
 }
 
 /// The cost of taking one for the other, where it is allowed.
@@ -107,28 +113,33 @@ fn cost(word: &[char], other: &[char], edits_max: usize, begins: bool) -> Option
 /// the other, and that make one word of a beginning of the other. Anything above `edits_max` is only known to be above it.
 fn edits(word: &[char], other: &[char], edits_max: usize) -> (usize, usize) {
     const WIDTH: usize = CHARS_MAX + 1;
-    let mut rows = [[0_usize; WIDTH]; 3];
-    for (column, cell) in rows[0].iter_mut().enumerate() {
+    let far = edits_max + 1;
+    let mut rows = [[far; WIDTH]; 3];
+    for (column, cell) in rows[0].iter_mut().enumerate().take(far) {
         *cell = column;
     }
     let mut beginning = word.len();
     for (index, b) in other.iter().enumerate() {
         let [before, current, next] = [(index + 2) % 3, index % 3, (index + 1) % 3];
-        rows[next][0] = index + 1;
-        let mut least = index + 1;
-        for (column, a) in word.iter().enumerate() {
+        // Cells further from the diagonal than the edits that are allowed are far.
+        let (start, end) = ((index + 1).saturating_sub(far), word.len().min(index + 1 + edits_max));
+        rows[next] = [far; WIDTH];
+        rows[next][0] = (index + 1).min(far);
+        let mut least = rows[next][0];
+        for column in start..end {
+            let a = &word[column];
             let substituted = rows[current][column] + usize::from(a != b);
             let mut cell = substituted.min(rows[current][column + 1] + 1).min(rows[next][column] + 1);
             if index > 0 && column > 0 && *a == other[index - 1] && word[column - 1] == *b {
                 cell = cell.min(rows[before][column - 1] + 1);
             }
-            rows[next][column + 1] = cell;
+            rows[next][column + 1] = cell.min(far);
             least = least.min(cell);
         }
         beginning = beginning.min(rows[next][word.len()]);
-        // An exchange reaches two rows back, so one bad row alone ends nothing that edits_max allows.
-        if least > edits_max + 1 {
-            return (edits_max + 1, beginning);
+        // An exchange reaches two rows back: only two far rows together end it.
+        if least >= far && rows[current].iter().all(|cell| *cell >= far) {
+            return (far, beginning);
         }
     }
     (rows[other.len() % 3][word.len()], beginning)

@@ -37,6 +37,7 @@ pub(crate) struct Vocabulary {
 pub(crate) struct Shape {
     /// A bit for each letter that occurs.
     pub(crate) letters: u64,
+    pub(crate) first: char,
     pub(crate) chars: u8,
     /// Whether it is made of letters only.
     pub(crate) is_alphabetic: bool,
@@ -46,7 +47,8 @@ impl Shape {
     pub(crate) fn of(word: &str) -> Self {
         let letters = word.chars().fold(0, |letters, c| letters | 1_u64 << (u32::from(c) % 64));
         let is_alphabetic = word.chars().all(char::is_alphabetic);
-        Self { letters, chars: word.chars().count().min(255) as u8, is_alphabetic }
+        let first = word.chars().next().unwrap_or_default();
+        Self { letters, first, chars: word.chars().count().min(255) as u8, is_alphabetic }
     }
 }
 
