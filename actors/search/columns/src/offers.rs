@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use domain::{Availability, Currency, Money, Offer, Product};
 
-use crate::bits::{self, Bitset};
+use crate::bits::Bitset;
 
 /// Slots of a chunk.
 const CHUNK: usize = 1_024;
@@ -66,6 +66,9 @@ pub(crate) const AVAILABILITIES: [(&str, Availability); 4] = [
     ("preorder", Availability::Preorder),
     ("out_of_stock", Availability::OutOfStock),
 ];
+
+// The remainder of a whole state is that of its lowest byte.
+const _: () = assert!(256 % AVAILABILITIES.len() == 0);
 
 impl OfferValues {
     /// Sums up a product's forms: its variants, or the product itself. A variant without a price costs what the product costs;
@@ -221,12 +224,25 @@ impl Offers {
     }
 
     /// Calls for every slot of a set that has the field.
-    pub(crate) fn each_number(&self, within: &[u64], field: OfferField, mut see: impl FnMut(u32, f64)) {
-        const WORDS: usize = CHUNK / 64;
-        for (index, (words, chunk)) in within.chunks(WORDS).zip(&self.chunks).enumerate() {
-            for at in bits::slots(words) {
-                if let Some(number) = chunk.number(at as usize, field) {
-                    see((index * CHUNK) as u32 + at, number);
+    pub(crate) fn each_number(&self, within: &[u64], field: OfferField, mut see: impl FnMut(f64)) {
+        self.each(within, |chunk, at| chunk.number(at, field).into_iter().for_each(&mut see));
+    }
+
+    /// How many slots of a set have each of [`AVAILABILITIES`].
+    pub(crate) fn count_availabilities(&self, within: &[u64]) -> [u64; AVAILABILITIES.len()] {
+        let mut counts = [0; AVAILABILITIES.len()];
+        self.each(within, |chunk, at| counts[chunk.state[at].load(Ordering::Relaxed) as usize % AVAILABILITIES.len()] += 1);
+        counts
+    }
+
+    #[inline]
+    fn each(&self, within: &[u64], mut see: impl FnMut(&Chunk, usize)) {
+        for (words, chunk) in within.chunks(CHUNK / 64).zip(&self.chunks) {
+            for (index, word) in words.iter().enumerate() {
+                let mut rest = *word;
+                while rest != 0 {
+                    see(chunk, index * 64 + rest.trailing_zeros() as usize);
+                    rest &= rest - 1;
                 }
             }
         }

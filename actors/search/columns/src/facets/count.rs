@@ -48,10 +48,15 @@ impl Tally {
             let missing = products - column.exists.count_in(set) as u64;
             return Self { cells: Cells::Column { counts, codes }, missing };
         }
+        if let Field::Availability = field {
+            let counts = snapshot.offers.count_availabilities(set).into_iter().zip(0_u64..);
+            let counts = counts.filter(|(count, _)| *count > 0).map(|(count, place)| (place, count));
+            return Self { cells: Cells::Values(counts.collect()), missing: 0 };
+        }
         // Prices differ from one another, availabilities hardly.
         let mut counter = Counter::new(if matches!(field, Field::Number(_)) { products.min(8_192) as usize } else { 8 });
         match field {
-            Field::Number(field) => snapshot.offers.each_number(set, field, |_, number| counter.add(number.to_bits())),
+            Field::Number(field) => snapshot.offers.each_number(set, field, |number| counter.add(number.to_bits())),
             field => bits::slots(set).filter_map(|slot| snapshot.code(field, slot)).for_each(|value| counter.add(value)),
         }
         let counts: Vec<(u64, u64)> = counter.counts().collect();
