@@ -12,6 +12,8 @@
 mod build;
 mod search;
 mod sections;
+#[cfg(test)]
+mod tests;
 
 pub use build::{Built, Rows};
 pub use sections::{SectionKind, SegmentError};

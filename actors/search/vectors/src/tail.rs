@@ -146,7 +146,7 @@ impl Tail {
                     encoder.write_lean(0, &mut lean_row);
                     encoder.write_exact(0, &mut exact_row);
                 }
-                None => exact::write(vector, -0.5 * vector.iter().map(|value| value * value).sum::<f32>(), &mut exact_row),
+                None => exact::write(vector, &mut exact_row),
             }
             let _ = self.ids[row].set(id.into());
             // SAFETY: the lock makes this the only writer, and `row` is not published.

@@ -88,7 +88,7 @@ impl<'a> Encoder<'a> {
     pub fn write_exact(&self, index: usize, row: &mut [u8]) {
         let width = padded(self.projection.dimension());
         let centred = &self.centred[index * width..index * width + self.projection.dimension()];
-        exact::write(centred, self.biases[index], row);
+        exact::write(centred, row);
     }
 }
 

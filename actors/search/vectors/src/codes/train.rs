@@ -71,6 +71,9 @@ fn leading(
     should_stop: ShouldStop<'_>,
 ) -> Option<Option<Vec<f32>>> {
     let width = padded(dimension);
+    if sample.is_empty() {
+        return Some(None);
+    }
     let candidates = dimension.min(DIRECTIONS_MAX);
     let columns = transpose(sample, width);
     let covariance = product_parallel(&columns, &columns, columns.len() / width, threads, should_stop)?;

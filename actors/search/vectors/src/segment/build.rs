@@ -33,9 +33,9 @@ pub trait Rows: Sync {
     fn read(&self, index: usize, out: &mut [f32]);
 }
 
-impl Rows for [Vec<f32>] {
+impl Rows for Vec<Vec<f32>> {
     fn len(&self) -> usize {
-        <[Vec<f32>]>::len(self)
+        self.as_slice().len()
     }
 
     fn read(&self, index: usize, out: &mut [f32]) {

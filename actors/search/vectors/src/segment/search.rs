@@ -30,9 +30,21 @@ impl Segment {
             biases: std::ptr::null(),
         };
         let keep = budget.rerank.max(budget.hits);
-        Isa::best().run(Walked { walk, breadth: budget.breadth, keep, share: budget.share, allow: &allow, scratch: &mut scratch.walk });
-        scratch.found.clear();
-        scratch.found.extend(scratch.walk.pool.iter().copied().filter(|found| allow(row_of(*found))).take(keep));
+        let share = budget.share.clamp(f32::MIN_POSITIVE, 1.0);
+        let mut is_apart = share < APART_SHARE;
+        loop {
+            // Among as many more as the filter throws away.
+            let wider = |width: usize| if is_apart { width } else { (width as f32 / share).ceil() as usize };
+            let walked =
+                Walked { walk, breadth: wider(budget.breadth), keep: wider(keep), is_apart, allow: &allow, scratch: &mut scratch.walk };
+            Isa::best().run(walked);
+            scratch.found.clear();
+            scratch.found.extend(scratch.walk.pool.iter().copied().filter(|found| allow(row_of(*found))).take(keep));
+            if is_apart || share == 1.0 || 2 * scratch.found.len() >= keep {
+                break;
+            }
+            is_apart = true;
+        }
         self.rerank(query, budget.hits, scratch);
     }
 
@@ -112,13 +124,14 @@ struct Walked<'a, 'w, F> {
     walk: Walk<'w>,
     breadth: usize,
     keep: usize,
-    share: f32,
+    is_apart: bool,
     allow: &'a F,
     scratch: &'a mut WalkScratch,
 }
 
-/// Below this share of allowed rows a walk keeps them apart from the rows that only lead there.
-const APART_SHARE: f32 = 0.75;
+/// Below this share of allowed rows a walk keeps them apart from the rows that only lead there; above it, walking a wider way and
+/// leaving the others out is faster, unless the filter shuns the query's neighbourhood.
+const APART_SHARE: f32 = 0.15;
 
 impl<F: Fn(u32) -> bool> Task for Walked<'_, '_, F> {
     type Output = ();
@@ -127,7 +140,7 @@ impl<F: Fn(u32) -> bool> Task for Walked<'_, '_, F> {
     fn run<K: Kernels>(self) {
         // SAFETY: the columns have a row for every id, as building or `from_sections` made sure.
         unsafe {
-            if self.share < APART_SHARE {
+            if self.is_apart {
                 self.walk.run_filtered::<K, F>(self.breadth.max(self.keep), self.allow, self.scratch);
             } else {
                 self.walk.run::<K>(self.breadth, self.keep, self.scratch);
