@@ -10,11 +10,11 @@ use crate::plan::{Alternative, Part, Plan, PlannedWord, Planner};
 use crate::segment::Segment;
 
 /// How slowly a further mention of a word adds to the score, in the weights of `document`.
-pub(crate) const SATURATION: f32 = 8.0;
+pub(crate) const SATURATION: f32 = 4.0;
 /// How much the length of a product's texts counts against it: 0 not at all, 1 in full.
 pub(crate) const LENGTH_SHARE: f32 = 0.3;
 /// What two words that stand together in the title add, in idf of the lesser one.
-pub(crate) const SEQUENCE_WEIGHT: f32 = 0.15;
+pub(crate) const SEQUENCE_WEIGHT: f32 = 0.4;
 /// What is left of the score of a product that is found by other words than those asked for. Scores of one query differ less than
 /// that factor, so that such a product never goes before one that has the words.
 const CORRECTED_WEIGHT: f32 = 0.05;

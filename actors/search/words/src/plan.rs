@@ -41,8 +41,8 @@ const RARE_FACTOR_MIN: u64 = 10;
 /// What each way of matching counts beside the word itself.
 pub(crate) mod weight {
     pub(crate) const EXACT: f32 = 1.0;
-    pub(crate) const STEM: f32 = 0.85;
-    pub(crate) const JOINED: f32 = 0.95;
+    pub(crate) const STEM: f32 = 0.65;
+    pub(crate) const JOINED: f32 = 0.9;
     pub(crate) const SPLIT: f32 = 0.8;
     pub(crate) const SYNONYM: f32 = 0.6;
     pub(crate) const HEAD_OF_COMPOUND: f32 = 0.6;

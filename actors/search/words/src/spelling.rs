@@ -1,6 +1,6 @@
 //! What a word that nothing is called may have been meant to be: words of the vocabulary that differ by few edits, the nearest
-//! and among them the most frequent first. All words are looked at: their lengths and letters rule out nearly all of them faster
-//! than a walk of an automaton through the dictionary would, and no index of deletions has to be kept.
+//! and among them the most frequent first. All words are looked at: their lengths and letters rule out nearly all of them. For two
+//! edits that takes a fraction of the time in which an automaton walks through the dictionary, and no index of deletions is kept.
 
 use std::collections::HashMap;
 

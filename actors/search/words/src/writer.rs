@@ -66,13 +66,13 @@ impl Writer {
         let (_, fields) = schema();
         let options =
             IndexWriterOptions::builder().memory_budget_per_thread(memory_bytes).num_worker_threads(1).num_merge_threads(1).build();
-        let committed = index.load_metas()?.payload.as_deref().and_then(parse_payload);
+        let payload = index.load_metas()?.payload;
+        let committed = payload.as_deref().and_then(parse_payload);
+        if payload.is_some() && committed.is_none() {
+            return Err(TantivyError::SystemError("another format".into()));
+        }
         let reader: IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
         let writer = index.writer_with_options(options)?;
-        if committed.is_none() {
-            // What is there, if anything, is made of other words.
-            writer.delete_query(Box::new(AllQuery))?;
-        }
         let prior = Prior(languages(&reader.searcher(), &fields)?);
         let synonyms = Arc::new(Synonyms::built_in());
         let mut new = Self { writer, reader, fields, committed, prior, synonyms, known: HashMap::new() };
