@@ -39,7 +39,8 @@ pub use recall::RecallSeen;
 
 use crate::codes::{Metric, Projection};
 use crate::file::Folder;
-use crate::owners::{OWNERS_MAX, Owners, Place};
+pub use crate::owners::OWNERS_MAX;
+use crate::owners::{Owners, Place};
 use crate::tail::Tail;
 use recall::RecallCheck;
 use unit::{Stored, Unit};

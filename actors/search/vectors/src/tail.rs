@@ -57,10 +57,6 @@ impl<T: Pod> Appended<T> {
         // SAFETY: inside the buffer by the assertion; nobody writes there any more by the caller's promise.
         unsafe { std::slice::from_raw_parts(self.pointer, len) }
     }
-
-    fn bytes(&self) -> usize {
-        self.len * size_of::<T>()
-    }
 }
 
 /// The rows of the tail.
@@ -196,15 +192,11 @@ impl Tail {
         &rows[row as usize * stride..][..stride]
     }
 
-    /// Memory that the tail reserves, in bytes.
+    /// Memory that the rows take, in bytes; more is reserved.
     pub(crate) fn bytes(&self) -> usize {
-        self.lean.bytes()
-            + self.exact.bytes()
-            + self.owners.bytes()
-            + self.ends.bytes()
-            + self.stamps.bytes()
-            + self.alive.bytes()
-            + self.capacity * size_of::<OnceLock<Box<str>>>()
+        let lean = self.projection.as_ref().map_or(0, |projection| projection.stride());
+        let row = lean + exact::stride(self.dimension) + 2 * size_of::<u32>() + size_of::<u64>() + size_of::<OnceLock<Box<str>>>();
+        self.len() * row + self.alive.bytes()
     }
 }
 
@@ -294,5 +286,122 @@ fn unprojected(metric: Metric, values: &[f32]) -> ExactTerms {
     match metric {
         Metric::Cosine | Metric::Dot => ExactTerms { factor: 1.0, constant: 0.0 },
         Metric::L2 => ExactTerms { factor: 2.0, constant: -values.iter().map(|value| value * value).sum::<f32>() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Isa;
+    use crate::parallel::Random;
+
+    const DIMENSIONS: usize = 70;
+
+    fn vector(random: &mut Random, metric: Metric) -> Vec<f32> {
+        let mut vector: Vec<f32> = (0..DIMENSIONS).map(|_| 0.5 + random.normal()).collect();
+        metric.normalise(&mut vector);
+        vector
+    }
+
+    fn projection(metric: Metric) -> Arc<Projection> {
+        let (mut random, width) = (Random::new(3), crate::codes::padded(DIMENSIONS));
+        let mut sample = vec![0.0; 500 * width];
+        sample.chunks_exact_mut(width).for_each(|row| row[..DIMENSIONS].copy_from_slice(&vector(&mut random, metric)));
+        Arc::new(Projection::learn(metric, DIMENSIONS, sample, 0.9, 1, 1, &|| false).expect("not stopped"))
+    }
+
+    fn exact_scores(tail: &Tail, query: &Prepared, rows: impl Iterator<Item = u32>) -> Vec<(u32, f32)> {
+        let mut scores = Vec::new();
+        Isa::best().run(TailExact { tail, query, rows, is_late: &|| false, each: |row, score| scores.push((row, score)) });
+        scores
+    }
+
+    #[test]
+    fn rows_come_back_and_score_as_they_should() {
+        for metric in [Metric::Cosine, Metric::Dot, Metric::L2] {
+            for with_projection in [false, true] {
+                let mut random = Random::new(9);
+                let tail = Tail::new(1, metric, DIMENSIONS, 40, with_projection.then(|| projection(metric)));
+                let vectors: Vec<Vec<f32>> = (0..37).map(|_| vector(&mut random, metric)).collect();
+                for (owner, vector) in vectors.iter().enumerate() {
+                    assert_eq!(tail.append(owner as u32, "id", 5, std::slice::from_ref(vector)), Some(owner as u32));
+                }
+                let asked = vector(&mut random, metric);
+                let mut query = Prepared::new(metric, DIMENSIONS);
+                query.set(&asked).expect("finite");
+                if let Some(projection) = tail.projection() {
+                    query.project(projection);
+                }
+                let mut truth = Vec::new();
+                for (row, score) in exact_scores(&tail, &query, 0..37) {
+                    let pairs = vectors[row as usize].iter().zip(&asked);
+                    let expected = match metric {
+                        Metric::Cosine | Metric::Dot => pairs.map(|(a, b)| a * b).sum::<f32>(),
+                        Metric::L2 => -pairs.map(|(a, b)| (a - b) * (a - b)).sum::<f32>(),
+                    };
+                    assert!((score - expected).abs() < 2e-3, "{metric:?} {score} {expected}");
+                    truth.push((score, row));
+                    let mut back = vec![0.0; DIMENSIONS];
+                    tail.vector(row, &mut back);
+                    assert!(back.iter().zip(&vectors[row as usize]).all(|(a, b)| (a - b).abs() < 1e-3));
+                }
+                if with_projection {
+                    let mut top = TopRows::default();
+                    top.reset(12);
+                    tail.alive.kill(truth[0].1);
+                    let scan = TailScan {
+                        tail: &tail,
+                        rows: tail.len(),
+                        query: &query,
+                        counts: |row| tail.alive.contains(row),
+                        is_late: &|| false,
+                        top: &mut top,
+                    };
+                    assert!(Isa::best().run(scan));
+                    let found: Vec<u32> = top.finish().iter().map(|(_, row)| *row).collect();
+                    let dead = truth.remove(0).1;
+                    truth.sort_by(|a, b| b.0.total_cmp(&a.0));
+                    assert!(!found.contains(&dead) && found.contains(&truth[0].1), "{metric:?} {found:?} {truth:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_one_call_belong_together_and_a_full_tail_takes_nothing() {
+        let (mut random, metric) = (Random::new(2), Metric::Dot);
+        let tail = Tail::new(1, metric, DIMENSIONS, 6, None);
+        let vectors: Vec<Vec<f32>> = (0..3).map(|_| vector(&mut random, metric)).collect();
+        assert_eq!(tail.append(7, "a", 1, &vectors[..2]), Some(0));
+        assert_eq!(tail.append(7, "a", 2, &vectors), Some(2));
+        assert_eq!((tail.sisters(0).collect::<Vec<_>>(), tail.sisters(2).collect::<Vec<_>>()), (vec![0, 1], vec![2, 3, 4]));
+        assert_eq!(tail.append(8, "b", 3, &vectors[..2]), None, "one place is left");
+        assert_eq!((tail.len(), tail.owners(), tail.id(4), tail.id(5), tail.stamps()[4]), (5, &[7u32; 5][..], "a", "", 2));
+        assert_eq!(tail.append(8, "b", 3, &[vec![1.0]]), None, "another dimension");
+        assert_eq!(tail.append(8, "b", 3, &vectors[..1]), Some(5));
+    }
+
+    #[test]
+    fn a_reader_sees_whole_rows_only() {
+        let metric = Metric::Dot;
+        let tail = Tail::new(1, metric, DIMENSIONS, 3000, None);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut row = vec![0.0; DIMENSIONS];
+                while tail.len() < 3000 {
+                    let len = tail.len() as u32;
+                    for at in len.saturating_sub(3)..len {
+                        tail.vector(at, &mut row);
+                        let expected = (at % 100) as f32 + 1.0;
+                        assert!(row.iter().all(|value| (value - expected).abs() < 0.01), "{at}: {row:?}");
+                        assert_eq!((tail.owners()[at as usize], tail.id(at)), (at, "id"));
+                    }
+                }
+            });
+            for at in 0..3000u32 {
+                let _ = tail.append(at, "id", 0, &[vec![(at % 100) as f32 + 1.0; DIMENSIONS]]);
+            }
+            reader.join().expect("no assertion failed");
+        });
     }
 }

@@ -52,10 +52,6 @@ impl Belongings {
         self.owners[row as usize]
     }
 
-    pub(crate) fn owners(&self) -> &[u32] {
-        &self.owners
-    }
-
     pub(crate) fn stamp(&self, row: u32) -> u64 {
         self.stamps[row as usize]
     }
@@ -168,7 +164,7 @@ mod tests {
         // Row 4 was dead already, and product 2 has gone.
         let mut number = |id: &str| (id != "p2").then(|| id[1..].parse::<u32>().expect("a number") + 10);
         let after = Belongings::read(&file, 5, |_| 0b1111, &mut number).expect("whole");
-        assert_eq!(after.owners(), [10, 11, 11, NOBODY, NOBODY]);
+        assert_eq!(after.owners, [10, 11, 11, NOBODY, NOBODY]);
         assert_eq!((after.alive.iter().collect::<Vec<_>>(), after.stamp(2), after.id(2)), (vec![0, 1, 2], 101, "p1"));
         assert!(Belongings::read(&file, 4, |_| u64::MAX, &mut number).is_err(), "another number of rows");
     }

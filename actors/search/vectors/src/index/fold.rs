@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::belongings::Belongings;
 use super::ids::Ids;
 use super::policy::{Merge, Shape, next_merge};
-use super::save::{check_some, save, save_missing, write_manifest, write_manifest_held};
+use super::save::{check, check_some, save, save_missing, write_manifest, write_manifest_held};
 use super::unit::{Stored, Unit};
 use super::{IndexError, Options, Shared, Snapshot};
 use crate::calibration::Calibration;
@@ -86,6 +86,12 @@ fn merge(shared: &Shared) -> Result<Maintenance, IndexError> {
     let due = next_merge(&shapes, shared.options.flat_rows_max, shared.options.dead_ratio_max);
     let Some(merge) = due.or_else(|| relearn(&segments, &shapes)) else { return Ok(Maintenance::Idle) };
     let sources: Vec<Unit> = merge.segments.iter().map(|index| Unit::Segment(Arc::clone(segments[*index]))).collect();
+    // A damaged row must not get a new checksum.
+    for index in &merge.segments {
+        if !check(shared, segments[*index], usize::MAX)? {
+            return Ok(Maintenance::Checked);
+        }
+    }
     rebuild(shared, &sources, merge.with_graph, Maintenance::Merged)
 }
 

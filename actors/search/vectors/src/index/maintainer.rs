@@ -15,6 +15,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Added to the threads' niceness: searches come first.
 const NICENESS: i32 = 10;
 
+/// A piece of work.
+type Step = fn(&Shared) -> Result<Maintenance, IndexError>;
+
 /// Tells the threads that there is something to do, or that it is over.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
@@ -61,8 +64,7 @@ impl Maintainer {
     pub(super) fn spawn(shared: &Arc<Shared>) -> io::Result<Self> {
         locked(&shared.signal.state).is_over = false;
         let mut maintainer = Self { shared: Arc::clone(shared), threads: Vec::new() };
-        let steps: [(&str, fn(&Shared) -> Result<Maintenance, IndexError>); 2] =
-            [("vectors-fold", |shared| fold::fold_sealed(shared, 0)), ("vectors-merge", fold::settle_one)];
+        let steps: [(&str, Step); 2] = [("vectors-fold", |shared| fold::fold_sealed(shared, 0)), ("vectors-merge", fold::settle_one)];
         for (name, step) in steps {
             let shared = Arc::clone(shared);
             maintainer.threads.push(std::thread::Builder::new().name(name.into()).spawn(move || run(&shared, step))?);
@@ -83,7 +85,7 @@ impl Drop for Maintainer {
     }
 }
 
-fn run(shared: &Shared, step: fn(&Shared) -> Result<Maintenance, IndexError>) {
+fn run(shared: &Shared, step: Step) {
     lower_priority();
     let (mut seen, mut pause) = (0, Duration::ZERO);
     while let Some(work) = shared.signal.wait(seen, pause) {

@@ -140,11 +140,13 @@ pub struct OpenReport {
 mod tests {
     use super::*;
 
+    type Change = fn(&mut Options);
+
     #[test]
     fn options_by_table() {
         let good = Options::new(384, Metric::Cosine, "m");
         assert!(good.check().is_ok());
-        let cases: [(&str, fn(&mut Options)); 9] = [
+        let cases: [(&str, Change); 9] = [
             ("no dimensions", |options| options.dimensions = 0),
             ("too many dimensions", |options| options.dimensions = 2049),
             ("no fingerprint", |options| options.fingerprint.clear()),

@@ -196,38 +196,33 @@ pub(super) fn write_manifest_held(shared: &Shared, folder: &Folder, saving: &mut
     Ok(())
 }
 
-/// Compares some exact rows of a segment that was opened with their checksums. A damaged segment is taken out, its file moved
-/// aside, and its owners noted as lost.
+/// Compares some exact rows of a segment that was opened with their checksums.
 pub(super) fn check_some(shared: &Shared) -> Result<Maintenance, IndexError> {
-    let Some(folder) = &shared.folder else { return Ok(Maintenance::Idle) };
-    let exact = SectionKind::Exact as u32;
+    let _one_at_a_time = locked(&shared.merging);
     let snapshot = shared.snapshot.load_full();
-    for stored in snapshot.segments() {
-        let Some(file) = &stored.file else { continue };
-        let (first, blocks) = (stored.checked.load(Ordering::Relaxed), file.blocks(exact));
-        if first >= blocks {
-            continue;
-        }
-        let last = blocks.min(first + BLOCKS_A_CHECK);
-        let mut buffer = Vec::new();
-        let found = (first..last).try_for_each(|block| file.check(exact, block, &mut buffer));
-        stored.checked.store(last, Ordering::Relaxed);
-        if let Err(error) = found {
-            drop_damaged(shared, folder, stored, &error)?;
-        }
-        return Ok(Maintenance::Checked);
-    }
-    Ok(Maintenance::Idle)
+    let unchecked = snapshot.segments().find(|stored| stored.unchecked_blocks() > 0);
+    let Some(stored) = unchecked else { return Ok(Maintenance::Idle) };
+    check(shared, stored, BLOCKS_A_CHECK)?;
+    Ok(Maintenance::Checked)
 }
 
-fn drop_damaged(shared: &Shared, folder: &Folder, stored: &Arc<Stored>, error: &FileError) -> Result<(), IndexError> {
-    let _one_at_a_time = locked(&shared.merging);
+/// Compares up to `blocks_max` blocks of exact rows with their checksums. `false` when one is damaged: then the segment has been taken
+/// out, its file moved aside, and its owners noted as lost. Merges are held.
+pub(super) fn check(shared: &Shared, stored: &Arc<Stored>, blocks_max: usize) -> Result<bool, IndexError> {
+    let (Some(folder), Some(file)) = (&shared.folder, &stored.file) else { return Ok(true) };
+    let first = stored.checked.load(Ordering::Relaxed);
+    let last = first + stored.unchecked_blocks().min(blocks_max);
+    let mut buffer = Vec::new();
+    let found = (first..last).try_for_each(|block| file.check(SectionKind::Exact as u32, block, &mut buffer));
+    stored.checked.store(last, Ordering::Relaxed);
+    let Err(error) = found else { return Ok(true) };
     let mut saving = locked(&shared.saving);
     let lost = shared.take_out(stored);
     saving.lost.extend(lost);
     let aside = folder.set_aside(&name_of(stored.number))?;
     saving.damaged.push((aside, error.to_string()));
-    Ok(write_manifest_held(shared, folder, &mut saving)?)
+    write_manifest_held(shared, folder, &mut saving)?;
+    Ok(false)
 }
 
 impl Shared {

@@ -70,7 +70,7 @@ impl Clock<'_> {
     fn tick(&self) -> bool {
         let asked = self.asked.get().wrapping_add(1);
         self.asked.set(asked);
-        if asked % ROWS_A_LOOK == 0 { self.look() } else { self.late.get() }
+        if asked.is_multiple_of(ROWS_A_LOOK) { self.look() } else { self.late.get() }
     }
 
     fn look(&self) -> bool {

@@ -1,14 +1,14 @@
 //! A segment with what belongs to it, or a tail: what a search visits one after the other.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::belongings::Belongings;
 use crate::calibration::Calibration;
 use crate::codes::Projection;
 use crate::file::SectionFile;
 use crate::owners::AliveBits;
-use crate::segment::Segment;
+use crate::segment::{SectionKind, Segment};
 use crate::tail::Tail;
 
 /// A segment, whose its rows are, and its file.
@@ -38,6 +38,12 @@ impl Stored {
 
     pub(crate) fn rows(&self) -> usize {
         self.belongings.rows()
+    }
+
+    /// Blocks of exact rows that have not been compared with their checksums since the file was opened.
+    pub(crate) fn unchecked_blocks(&self) -> usize {
+        let blocks = self.file.as_ref().map_or(0, |file| file.blocks(SectionKind::Exact as u32));
+        blocks.saturating_sub(self.checked.load(Ordering::Relaxed))
     }
 
     /// Memory in bytes: all but exact rows that are mapped.

@@ -12,6 +12,8 @@ use crate::segment::SectionKind;
 
 const DIMENSIONS: usize = 12;
 
+type Change = fn(&mut Options);
+
 fn vector(seed: u32) -> Vec<f32> {
     clustered(&mut Random::new(u64::from(seed)), DIMENSIONS, 9)
 }
@@ -123,7 +125,7 @@ fn a_kill_between_segment_and_manifest_leaves_the_state_before() {
     let (index, _) = in_folder(folder.path(), options(DIMENSIONS, Metric::Cosine));
     let before = model.clone();
     fill(&index, &mut model, 2000..2600);
-    (0..300).for_each(|owner| drop(index.remove(owner)));
+    assert_eq!((0..300).filter(|owner| index.remove(*owner)).count(), 299);
     settle(&index);
     index.flush().expect("flushed");
     drop(index);
@@ -234,8 +236,28 @@ fn exact_rows_that_rot_while_serving_are_dropped_and_told() {
 }
 
 #[test]
+fn damaged_exact_rows_are_found_before_a_merge_gives_them_a_new_checksum() {
+    let (folder, model) = folder_of_three();
+    let (index, _) = in_folder(folder.path(), options(DIMENSIONS, Metric::Cosine));
+    let segment = index.shared.snapshot.load().segments().next().cloned().expect("a segment");
+    segment.checked.store(0, Relaxed);
+    let file = segment.file.as_ref().expect("a file");
+    let (at, _) = file.place_of(SectionKind::Exact as u32).expect("there");
+    let mut bytes = fs::read(file.path()).expect("bytes");
+    bytes[at] ^= 0x40;
+    fs::write(file.path(), &bytes).expect("written");
+    // So many dead rows that the segment is due.
+    let before = index.owners().count();
+    let removed = (0..600).filter(|owner| index.remove(*owner)).count();
+    assert_eq!(index.maintain().expect("maintained"), Maintenance::Checked);
+    let lost = index.take_lost();
+    assert_eq!((lost.files.len(), lost.owners.len() + index.owners().count()), (1, before - removed));
+    agrees(&index, &model);
+}
+
+#[test]
 fn the_vectors_of_another_model_or_shape_are_removed() {
-    let change: [(&str, fn(&mut Options)); 2] =
+    let change: [(&str, Change); 2] =
         [("fingerprint", |options| options.fingerprint = "other".into()), ("dimensions", |options| options.dimensions = 13)];
     for (name, change) in change {
         let (folder, _) = folder_of_three();
