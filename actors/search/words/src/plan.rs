@@ -150,9 +150,10 @@ impl<'a> Planner<'a> {
         plan
     }
 
-    /// Words that are not known are taken for known ones; rare ones too, with `also_rare`. Whether anything was added.
-    pub(crate) fn correct(&self, plan: &mut Plan, begins_last: bool, also_rare: bool) -> bool {
-        let mut is_changed = false;
+    /// Words that are not known are taken for known ones; rare ones too, with `also_rare`. A bit for each word
+    /// that anything was added to.
+    pub(crate) fn correct(&self, plan: &mut Plan, begins_last: bool, also_rare: bool) -> u32 {
+        let mut changed = 0;
         let last = plan.words.len().wrapping_sub(1);
         for (index, word) in plan.words.iter_mut().enumerate() {
             let is_rare = also_rare && word.freq <= RARE_FREQ_MAX;
@@ -171,10 +172,10 @@ impl<'a> Planner<'a> {
                 forms.retain(|(form, _)| matches!(form, Form::Exact(_) | Form::Stem(..)));
                 word.alternatives.push(Alternative { parts: vec![forms], weight: 1.0 / (1.0 + found.cost), is_corrected: true });
                 word.corrections.push(found.word);
-                is_changed = true;
+                changed |= 1 << index;
             }
         }
-        is_changed
+        changed
     }
 
     /// The documents that hold a word as it is or in another form, deleted ones too: an upper bound.

@@ -126,7 +126,8 @@ impl Snapshot {
         if !is_code {
             planner.correct(&mut plan, begins_last, false);
         }
-        let mut evaluated = self.evaluate(&planner, &plan)?;
+        let mut evaluated = Evaluated::new(self.state.segments.len(), plan.words.len());
+        self.evaluate(&planner, &plan, u32::MAX, &mut evaluated)?;
         let mut candidates = evaluated.all(&plan);
         let passes =
             |slot: u32| slot != NO_SLOT && request.allow.is_none_or(|allow| has_bit(allow, slot)) && !request.exclude.contains(&slot);
@@ -135,8 +136,9 @@ impl Snapshot {
             segments.any(|(segment, found)| found.iter().any(|candidate| passes(segment.slots[candidate.doc as usize])))
         };
         if codes.is_empty() && !is_any(&candidates) {
-            if planner.correct(&mut plan, begins_last, true) {
-                evaluated = self.evaluate(&planner, &plan)?;
+            let changed = planner.correct(&mut plan, begins_last, true);
+            if changed != 0 {
+                self.evaluate(&planner, &plan, changed, &mut evaluated)?;
                 candidates = evaluated.all(&plan);
             }
             if !is_any(&candidates) {
@@ -180,21 +182,29 @@ impl Snapshot {
         Ok(found)
     }
 
-    fn evaluate(&self, planner: &Planner<'_>, plan: &Plan) -> Result<Evaluated, WordsError> {
-        let mut lists = Vec::with_capacity(self.state.segments.len());
-        let mut counts = vec![0_u64; plan.words.len()];
-        for segment in &self.state.segments {
-            let mut of_segment = Vec::with_capacity(plan.words.len());
-            for (count, word) in counts.iter_mut().zip(&plan.words) {
+    /// Reads the lists of the words of a mask, a bit each.
+    fn evaluate(&self, planner: &Planner<'_>, plan: &Plan, words: u32, into: &mut Evaluated) -> Result<(), WordsError> {
+        for (segment, lists) in self.state.segments.iter().zip(&mut into.lists) {
+            for (index, word) in plan.words.iter().enumerate().filter(|(index, _)| words & (1 << index) != 0) {
                 let is_looked_for = word.is_required || word.freq <= self.state.docs / OPTIONAL_SHARE_MAX;
-                let found = if is_looked_for { matches(planner, segment, word, &self.state.lengths)? } else { Vec::new() };
-                *count += found.len() as u64;
-                of_segment.push(found);
+                lists[index] = if is_looked_for { matches(planner, segment, word, &self.state.lengths)? } else { Vec::new() };
             }
-            lists.push(of_segment);
         }
-        let idfs = counts.iter().map(|count| idf(self.state.docs, *count)).collect();
-        Ok(Evaluated { lists, idfs })
+        let count = |word: usize| into.lists.iter().map(|lists| lists[word].len() as u64).sum();
+        into.idfs = (0..plan.words.len()).map(|word| idf(self.state.docs, count(word))).collect();
+        Ok(())
+    }
+
+    /// How many documents have all words, none taken for another.
+    pub(crate) fn strict_total(&self, text: &str, language: Option<&str>) -> Result<u64, WordsError> {
+        let planner = self.planner(language);
+        let plan = planner.plan(text);
+        if plan.words.iter().any(|word| !word.corrections.is_empty() || (word.is_required && word.freq == 0)) {
+            return Ok(0);
+        }
+        let mut evaluated = Evaluated::new(self.state.segments.len(), plan.words.len());
+        self.evaluate(&planner, &plan, u32::MAX, &mut evaluated)?;
+        Ok(evaluated.all(&plan).iter().map(|candidates| candidates.len() as u64).sum())
     }
 
     /// Documents that have most of what the words say: as many of them as the one that has most, and not much less information.
@@ -290,6 +300,10 @@ struct Evaluated {
 }
 
 impl Evaluated {
+    fn new(segments: usize, words: usize) -> Self {
+        Self { lists: (0..segments).map(|_| vec![Vec::new(); words]).collect(), idfs: Vec::new() }
+    }
+
     fn all(&self, plan: &Plan) -> Vec<Vec<Candidate>> {
         self.lists.iter().map(|lists| all_words(plan, lists, &self.idfs)).collect()
     }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::WordsError;
 use crate::names::{Name, key};
 use crate::query_log::QueryLog;
-use crate::snapshot::{Request, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::spelling;
 
 /// Characters of a beginning that are read.
@@ -125,13 +125,6 @@ impl Snapshot {
         }
         let is_better = best > own.saturating_mul(CLEARLY_MORE) && best > 0;
         Ok(is_better.then(|| words.iter().map(|word| self.written(word)).collect::<Vec<_>>().join(" ")))
-    }
-
-    /// How many products have all words, none taken for another.
-    fn strict_total(&self, text: &str, language: Option<&str>) -> Result<u64, WordsError> {
-        let found = self.search(&Request { text, language, limit: 0, ..Request::default() })?;
-        let is_strict = found.interpretation.corrections.is_empty() && found.interpretation.dropped.is_empty();
-        Ok(if is_strict { found.total } else { 0 })
     }
 
     fn gather(&self, log: &QueryLog, words: &[&str], is_open: bool, limit: usize, now_seconds: u64) -> Result<Gathered, WordsError> {

@@ -1,6 +1,5 @@
 //! Search: fields, identifiers, spelling, synonyms, relaxing, filters, hostile text.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::{Offer, Variant};
@@ -346,6 +345,5 @@ proptest! {
             let ids = shop.ids(title);
             prop_assert!(ids.contains(&format!("p{number:03}")), "{title:?}: {ids:?}");
         }
-        let _: BTreeMap<_, _> = shop.slots.iter().collect();
     }
 }
