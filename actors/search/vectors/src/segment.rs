@@ -58,7 +58,7 @@ impl SegmentParams {
             seed: 1,
             share: crate::codes::projection::SHARE,
             degree: 48,
-            build_breadth: 300,
+            build_breadth: 200,
             alpha: 1.2,
             entries: 64,
             lists: 0,

@@ -76,3 +76,86 @@ pub(crate) unsafe fn estimate<K: Kernels>(codes: *const u8, factors: *const f32,
         out[lane] = factors[lane] * (sums[lane] as f32 * tables.scale + tables.base) + factors[BLOCK_ROWS + lane];
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codes::lean::Encoder;
+    use crate::codes::{Metric, Prepared, Projection};
+    use crate::kernels::{Isa, Task};
+    use crate::parallel::Random;
+
+    struct Estimate<'a> {
+        codes: &'a [u8],
+        factors: &'a [f32],
+        tables: &'a Tables,
+    }
+
+    impl Task for Estimate<'_> {
+        type Output = [f32; BLOCK_ROWS];
+
+        #[inline(always)]
+        fn run<K: Kernels>(self) -> [f32; BLOCK_ROWS] {
+            let mut out = [0f32; BLOCK_ROWS];
+            // SAFETY: one block of codes and factors.
+            unsafe { estimate::<K>(self.codes.as_ptr(), self.factors.as_ptr(), self.tables, &mut out) };
+            out
+        }
+    }
+
+    #[test]
+    fn estimates_are_unbiased_and_inside_their_error() {
+        let dimension = 192;
+        let mut random = Random::new(4);
+        let rows: Vec<Vec<f32>> = (0..512).map(|_| (0..dimension).map(|_| random.normal()).collect()).collect();
+        let projection = Projection::learn(Metric::Dot, dimension, rows.concat(), 1.0, 1, 1, &|| false).expect("not stopped");
+        assert_eq!(projection.lean(), dimension, "nothing to leave out");
+        let mut encoder = Encoder::new(&projection);
+        encoder.set(rows.iter().map(Vec::as_slice));
+        encoder.project();
+        let mut query = Prepared::new(Metric::Dot, dimension);
+        let (mut sum, mut beyond, mut count) = (0f64, 0, 0);
+        for _ in 0..20 {
+            let values: Vec<f32> = (0..dimension).map(|_| random.normal()).collect();
+            query.set(&values).expect("a query");
+            query.project(&projection);
+            query.tabulate();
+            let coordinates = &query.lean.coordinates[..dimension];
+            let centroid: Vec<f32> = (0..dimension).map(|_| 0.3 * random.normal()).collect();
+            let along: f32 = coordinates.iter().zip(&centroid).map(|(a, b)| a * b).sum();
+            let distance = coordinates.iter().zip(&centroid).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
+            for block in 0..16 {
+                let mut codes = vec![0u8; block_bytes(projection.stride())];
+                let mut factors = [0f32; BLOCK_FACTORS];
+                clear(&mut factors);
+                for lane in 0..BLOCK_ROWS {
+                    write(encoder.coordinates(32 * block + lane), &centroid, 0.5, lane, &mut codes, &mut factors);
+                }
+                let found = Isa::best().run(Estimate { codes: &codes, factors: &factors, tables: &query.tables });
+                for (lane, found) in found.iter().enumerate() {
+                    let row = encoder.coordinates(32 * block + lane);
+                    let truth = coordinates.iter().zip(row).map(|(a, b)| a * b).sum::<f32>() + 0.5;
+                    let residual: Vec<f32> = row.iter().zip(&centroid).map(|(a, b)| a - b).collect();
+                    let deviation = f64::from((found + along - truth) / (error(&residual) * distance));
+                    sum += deviation;
+                    beyond += usize::from(deviation.abs() > 2.0);
+                    count += 1;
+                    assert!(deviation.abs() < 6.0, "{deviation} standard errors");
+                }
+            }
+        }
+        // Of normal errors 4.6 % lie beyond two standard errors.
+        assert!((sum / f64::from(count)).abs() < 0.1 && beyond * 100 < count as usize * 8, "{sum} {beyond} of {count}");
+    }
+
+    #[test]
+    fn an_empty_lane_never_wins_and_a_row_at_its_centroid_has_no_error() {
+        let mut factors = [1f32; BLOCK_FACTORS];
+        clear(&mut factors);
+        assert!(factors[BLOCK_ROWS..].iter().all(|addend| *addend == f32::NEG_INFINITY));
+        let mut codes = vec![0u8; block_bytes(64)];
+        write(&[0.5; 60], &[0.5; 60], -2.0, 31, &mut codes, &mut factors);
+        assert_eq!((factors[31], factors[BLOCK_ROWS + 31]), (0.0, -2.0));
+        assert_eq!(error(&[0.0; 60]), 0.0);
+    }
+}

@@ -290,3 +290,61 @@ impl Task for Tabulate<'_> {
         (tables.scale, tables.base, tables.groups) = (scale, base, coordinates.len() / 16);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parallel::Random;
+
+    #[test]
+    fn queries_of_another_shape_are_refused_and_do_not_disturb_the_next() {
+        let mut query = Prepared::new(Metric::Cosine, 3);
+        assert_eq!(query.set(&[1.0; 4]), Err(QueryError::Dimension { found: 4, expected: 3 }));
+        assert_eq!(query.set(&[1.0, f32::NAN, 0.0]), Err(QueryError::NotFinite));
+        assert_eq!(query.set(&[1.0, f32::INFINITY, 0.0]), Err(QueryError::NotFinite));
+        assert_eq!(query.set(&[0.0, 3.0, 4.0]), Ok(()));
+        assert_eq!(query.values(), [0.0, 0.6, 0.8]);
+        assert_eq!(query.set(&[0.0; 3]), Ok(()));
+        assert_eq!(query.values(), [0.0; 3]);
+    }
+
+    #[test]
+    fn eight_bits_round_to_the_nearest_and_give_the_sum() {
+        let mut random = Random::new(8);
+        let values: Vec<f32> = (0..256).map(|_| random.normal()).collect();
+        for isa in Isa::available() {
+            let mut codes = vec![0i8; 256];
+            let (offset, step) = isa.run(Quantise { values: &values, codes: &mut codes });
+            assert_eq!(offset, 128 * codes.iter().map(|code| i32::from(*code)).sum::<i32>());
+            assert!(codes.iter().all(|code| *code >= -127) && codes.iter().any(|code| code.abs() == 127));
+            assert!(values.iter().zip(&codes).all(|(value, code)| (value - step * f32::from(*code)).abs() <= 0.5001 * step), "{isa:?}");
+            let (offset, step) = isa.run(Quantise { values: &[0.0; 64], codes: &mut codes[..64] });
+            assert!(offset == 0 && step > 0.0 && codes[..64].iter().all(|code| *code == 0));
+        }
+    }
+
+    #[test]
+    fn projecting_in_eight_bits_is_close_to_projecting() {
+        let (dimension, mut random) = (100, Random::new(6));
+        let sample: Vec<f32> = (0..500 * padded(dimension))
+            .map(|at| {
+                if at % padded(dimension) < dimension {
+                    random.normal() * if at % padded(dimension) < 40 { 1.0 } else { 0.05 }
+                } else {
+                    0.0
+                }
+            })
+            .collect();
+        let projection = Projection::learn(Metric::L2, dimension, sample, 0.9, 1, 2, &|| false).expect("not stopped");
+        assert_eq!(projection.lean(), 60, "forty directions carry the variance");
+        let mut query = Prepared::new(Metric::L2, dimension);
+        query.set(&(0..dimension).map(|_| random.normal()).collect::<Vec<_>>()).expect("a query");
+        query.project(&projection);
+        let mut exact = vec![0f32; 60];
+        projection.coordinates(&query.centred, &mut exact);
+        let error: f32 = exact.iter().zip(&query.lean.coordinates[..]).map(|(a, b)| (a - b) * (a - b)).sum();
+        let square: f32 = exact.iter().map(|value| value * value).sum();
+        assert!(error < 4e-4 * square, "{error} of {square}");
+        assert!(query.lean.coordinates[60..].iter().all(|value| *value == 0.0));
+    }
+}

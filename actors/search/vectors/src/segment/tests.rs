@@ -127,6 +127,27 @@ fn filters_let_no_other_row_through_and_lose_no_recall() {
     }
 }
 
+#[test]
+fn a_filter_that_shuns_the_query_is_walked_round() {
+    let all = clustered(4040, 96, 13);
+    let (rows, queries) = all.split_at(4000);
+    let Built { segment, order } = built(Metric::Cosine, rows);
+    let (mut query, mut scratch) = (Prepared::new(Metric::Cosine, 96), Scratch::new());
+    let mut found = 0;
+    for values in queries {
+        query.set(values).expect("a query");
+        segment.exact(&mut query, 400, |_| true, &mut scratch);
+        let near: std::collections::HashSet<u32> = scratch.hits.iter().map(|hit| hit.row).collect();
+        let allow = |row: u32| !near.contains(&row);
+        segment.graph(&mut query, &Budget { hits: 10, breadth: 60, candidates: 0, rerank: 80, share: 0.9 }, allow, &mut scratch);
+        let far: std::collections::HashSet<usize> = (0..4000).filter(|row| allow(*row)).map(|row| order[row as usize] as usize).collect();
+        let least = truth(Metric::Cosine, rows, values, |row| far.contains(&row))[9].0;
+        assert!(scratch.hits.iter().all(|hit| allow(hit.row)));
+        found += scratch.hits.iter().filter(|hit| f64::from(hit.score) >= least - 1e-5).count();
+    }
+    assert!(found >= 380, "{found} of 400");
+}
+
 fn owned(segment: &Segment) -> Vec<(SectionKind, Column<u8>)> {
     segment.sections().into_iter().map(|(kind, bytes)| (kind, Column::from(crate::memory::Buffer::from_slice(bytes)))).collect()
 }
