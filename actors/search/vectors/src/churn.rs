@@ -75,6 +75,8 @@ pub struct Phase {
     pub p50_microseconds: f64,
     /// The same of the slowest in a hundred.
     pub p99_microseconds: f64,
+    /// Processor time of the slowest in a hundred: what is left when other processes take no processor away.
+    pub p99_processor_microseconds: f64,
     /// Rows set a second.
     pub upserts_per_second: f64,
     /// Owners removed a second.
@@ -92,6 +94,8 @@ pub struct Report {
     pub dimensions: usize,
     /// Rows a second that were set at the beginning, by one thread, with segments made on the side.
     pub fill_rows_per_second: f64,
+    /// Processor time of one such `set`, in microseconds.
+    pub fill_processor_microseconds: f64,
     /// Seconds from the last row to the end of the background work.
     pub settle_seconds: f64,
     /// Memory that searches need, in bytes for 100,000 rows.
@@ -159,16 +163,18 @@ fn set_row(index: &Index, owner: u32, version: u64, vector: &[f32]) -> Result<bo
 fn fill(index: &Index, set: &Synthetic, options: &Options, report: &mut Report) -> Result<(), IndexError> {
     const CHUNK: usize = 10_000;
     let maintainer = index.spawn_maintainer().map_err(|error| IndexError::Build(error.to_string()))?;
-    let mut setting = Duration::ZERO;
+    let (mut setting, mut processor) = (Duration::ZERO, 0.0);
     for first in (0..options.rows).step_by(CHUNK) {
         // Making the vectors is not what is measured.
         let rows = rows_of(set, first, CHUNK.min(options.rows - first));
-        let started = Instant::now();
+        let (started, from) = (Instant::now(), processor_microseconds());
         for (at, row) in rows.chunks_exact(options.dimensions).enumerate() {
             set_row(index, (first + at) as u32, 0, row)?;
         }
         setting += started.elapsed();
+        processor += processor_microseconds() - from;
     }
+    report.fill_processor_microseconds = processor / options.rows.max(1) as f64;
     report.fill_rows_per_second = options.rows as f64 / setting.as_secs_f64().max(1e-9);
     let started = Instant::now();
     drop(maintainer);
@@ -189,20 +195,31 @@ struct Watch<'a> {
     hits: Vec<Hit>,
     exact: Vec<Hit>,
     microseconds: Vec<f64>,
+    processor_microseconds: Vec<f64>,
     found: usize,
     wanted: usize,
 }
 
 impl<'a> Watch<'a> {
     fn new(index: &Index, options: &'a Options) -> Self {
-        Self { options, reader: index.reader(), hits: Vec::new(), exact: Vec::new(), microseconds: Vec::new(), found: 0, wanted: 0 }
+        Self {
+            options,
+            reader: index.reader(),
+            hits: Vec::new(),
+            exact: Vec::new(),
+            microseconds: Vec::new(),
+            processor_microseconds: Vec::new(),
+            found: 0,
+            wanted: 0,
+        }
     }
 
     fn search(&mut self, vector: &[f32], compare: bool) -> Result<(), IndexError> {
         let query = Query { vector, limit: HITS, allow: None, exclude: &[], effort: self.options.effort, is_late: &|| false };
-        let started = Instant::now();
+        let (started, processor) = (Instant::now(), processor_microseconds());
         self.reader.search(&query, &mut self.hits)?;
         self.microseconds.push(started.elapsed().as_secs_f64() * 1e6);
+        self.processor_microseconds.push(processor_microseconds() - processor);
         if compare {
             self.reader.search(&Query { effort: Effort::Exact, ..query }, &mut self.exact)?;
             let worst = self.exact.last().map_or(f32::INFINITY, |hit| hit.score);
@@ -213,16 +230,37 @@ impl<'a> Watch<'a> {
     }
 
     fn phase(mut self) -> Phase {
-        self.microseconds.sort_unstable_by(f64::total_cmp);
-        let at = |part: f64| self.microseconds.get((self.microseconds.len() as f64 * part) as usize).copied().unwrap_or(0.0);
+        let mut at = |times: fn(&mut Self) -> &mut Vec<f64>, part: f64| {
+            let times = times(&mut self);
+            times.sort_unstable_by(f64::total_cmp);
+            times.get((times.len() as f64 * part) as usize).copied().unwrap_or(0.0)
+        };
         Phase {
+            p50_microseconds: at(|watch| &mut watch.microseconds, 0.5),
+            p99_microseconds: at(|watch| &mut watch.microseconds, 0.99),
+            p99_processor_microseconds: at(|watch| &mut watch.processor_microseconds, 0.99),
             searches: self.microseconds.len(),
             recall: if self.wanted == 0 { 1.0 } else { self.found as f64 / self.wanted as f64 },
-            p50_microseconds: at(0.5),
-            p99_microseconds: at(0.99),
             ..Phase::default()
         }
     }
+}
+
+/// Processor time of this thread; 0 where the system does not tell.
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "the standard library has no processor time")]
+fn processor_microseconds() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes the structure that it is given and nothing else.
+    unsafe {
+        libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time);
+    }
+    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
+}
+
+#[cfg(not(unix))]
+fn processor_microseconds() -> f64 {
+    0.0
 }
 
 fn search_all(index: &Index, queries: &[f32], options: &Options) -> Result<Phase, IndexError> {
@@ -298,27 +336,29 @@ impl Report {
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = format!(
-            "{} rows x {}, set at {:.0} rows/s, settled {:.1} s later; memory for 100,000 rows: {:.1} MB hot, {:.1} MB mapped\n",
+            "{} rows x {}, set at {:.0} rows/s ({:.1} us of processor each), settled {:.1} s later; memory for 100,000 rows: {:.1} MB hot, {:.1} MB mapped\n",
             self.rows,
             self.dimensions,
             self.fill_rows_per_second,
+            self.fill_processor_microseconds,
             self.settle_seconds,
             self.hot_bytes_per_100k as f64 / 1e6,
             self.mapped_bytes_per_100k as f64 / 1e6
         );
         let _ = writeln!(
             text,
-            "{:>7} {:>9} {:>9} {:>10} {:>10} {:>10} {:>10} {:>12}",
-            "", "searches", "recall@10", "p50 us", "p99 us", "upserts/s", "deletes/s", "set max us"
+            "{:>7} {:>9} {:>9} {:>10} {:>10} {:>10} {:>10} {:>10} {:>12}",
+            "", "searches", "recall@10", "p50 us", "p99 us", "p99 cpu us", "upserts/s", "deletes/s", "set max us"
         );
         for (name, phase) in [("before", self.before), ("during", self.during), ("after", self.after)] {
             let _ = writeln!(
                 text,
-                "{name:>7} {:>9} {:>9.4} {:>10.1} {:>10.1} {:>10.0} {:>10.0} {:>12.0}",
+                "{name:>7} {:>9} {:>9.4} {:>10.1} {:>10.1} {:>10.1} {:>10.0} {:>10.0} {:>12.0}",
                 phase.searches,
                 phase.recall,
                 phase.p50_microseconds,
                 phase.p99_microseconds,
+                phase.p99_processor_microseconds,
                 phase.upserts_per_second,
                 phase.deletes_per_second,
                 phase.set_microseconds_max

@@ -94,6 +94,17 @@ impl Reader {
         search::background(&self.shared, vector)
     }
 
+    /// The exact vector of an owner's first row, for comparing hits with each other; `None` when it has none.
+    #[must_use]
+    pub fn vector(&self, owner: u32) -> Option<Vec<f32>> {
+        let place = self.shared.owners.place(owner)?;
+        let snapshot = self.shared.snapshot.load();
+        let (_, unit) = snapshot.unit(place.unit)?;
+        let mut vector = vec![0.0; self.shared.options.dimensions];
+        unit.vector(place.row, &mut vector);
+        Some(vector)
+    }
+
     /// Changes whenever a row comes or goes.
     #[must_use]
     pub fn version(&self) -> u64 {

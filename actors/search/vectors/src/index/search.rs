@@ -173,8 +173,11 @@ fn run(
     // Excluded owners match but are not wanted.
     let excluded = query.exclude.iter().filter(|owner| shared.owners.place(**owner).is_some()).count();
     let wanted = query.limit.min(matching.saturating_sub(excluded));
-    let mut visit =
-        Visit { snapshot: &snapshot, filter, clock, effort: query.effort, share, gathers, limit: query.limit, rows: query.limit };
+    // Where owners have several rows each, as many owners take more rows.
+    let alive: usize = snapshot.units.iter().map(|unit| unit.rows().saturating_sub(unit.alive().dead())).sum();
+    let rows = query.limit * ((alive + owners / 2) / owners.max(1)).clamp(1, WIDER);
+    let widest = rows * WIDER * WIDER;
+    let mut visit = Visit { snapshot: &snapshot, filter, clock, effort: query.effort, share, gathers, limit: query.limit, rows };
     loop {
         outcome.strategy = visit.all(buffers, prepared, hits);
         outcome.is_late = clock.late.get();
@@ -182,7 +185,7 @@ fn run(
             return outcome;
         }
         visit.rows *= WIDER;
-        if visit.rows > WIDER * WIDER * query.limit {
+        if visit.rows > widest {
             visit.effort = Effort::Exact;
         }
     }
