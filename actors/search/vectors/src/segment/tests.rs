@@ -230,7 +230,7 @@ fn a_repaired_graph_leads_round_the_dead_and_keeps_recall() {
     let all = clustered(3040, 96, 9);
     let (rows, queries) = all.split_at(3000);
     let Built { segment, order } = built(Metric::Cosine, rows);
-    let is_alive = |row: u32| row % 5 != 0;
+    let is_alive = |row: u32| !row.is_multiple_of(5);
     let repaired = segment.repair(&is_alive, 2, &|| false).expect("not stopped");
     let graph = repaired.graph.as_ref().expect("a graph");
     assert!(graph.is_valid(3000));
