@@ -263,7 +263,7 @@ impl Index {
         fold::flush(&self.shared)
     }
 
-    /// Starts threads that do the background work by themselves, with lower priority, until what is given is dropped.
+    /// Starts threads that do the background work by themselves, merges with lower priority, until what is given is dropped.
     ///
     /// # Errors
     /// What the system said when it refused a thread.

@@ -12,7 +12,7 @@ use super::{IndexError, Shared};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a thread waits after the disk refused.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
-/// Added to the threads' niceness: searches come first.
+/// Added to the niceness of the thread that merges: searches come first.
 const NICENESS: i32 = 10;
 
 /// A piece of work.
@@ -64,10 +64,11 @@ impl Maintainer {
     pub(super) fn spawn(shared: &Arc<Shared>) -> io::Result<Self> {
         locked(&shared.signal.state).is_over = false;
         let mut maintainer = Self { shared: Arc::clone(shared), threads: Vec::new() };
-        let steps: [(&str, Step); 2] = [("vectors-fold", |shared| fold::fold_sealed(shared, 0)), ("vectors-merge", fold::settle_one)];
-        for (name, step) in steps {
+        let steps: [(&str, Step, bool); 2] =
+            [("vectors-fold", |shared| fold::fold_sealed(shared, 0), false), ("vectors-merge", fold::settle_one, true)];
+        for (name, step, is_patient) in steps {
             let shared = Arc::clone(shared);
-            maintainer.threads.push(std::thread::Builder::new().name(name.into()).spawn(move || run(&shared, step))?);
+            maintainer.threads.push(std::thread::Builder::new().name(name.into()).spawn(move || run(&shared, step, is_patient))?);
         }
         Ok(maintainer)
     }
@@ -85,8 +86,11 @@ impl Drop for Maintainer {
     }
 }
 
-fn run(shared: &Shared, step: Step) {
-    lower_priority();
+/// A patient thread lets searches go first. Folding is not patient: when too many tails wait for it, so does the writer.
+fn run(shared: &Shared, step: Step, is_patient: bool) {
+    if is_patient {
+        lower_priority();
+    }
     let (mut seen, mut pause) = (0, Duration::ZERO);
     while let Some(work) = shared.signal.wait(seen, pause) {
         match step(shared) {
