@@ -1,6 +1,7 @@
 //! The command line. Exit codes: 0 done (an import with rejected rows counts as done), 1 failed, 2 wrong usage or
 //! configuration, 3 the data folder is in use or cannot be opened, 4 a model is missing or damaged.
 
+mod bench;
 mod config;
 mod demo;
 mod doctor;
@@ -70,6 +71,9 @@ enum Command {
     /// Check or print the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Measure how fast a part is on this machine
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Measure how good the answers are
     #[command(subcommand)]
     Eval(eval::EvalCommand),
@@ -157,6 +161,7 @@ fn run(cli: &Cli) -> Outcome {
         Command::Embed(args) => embed::embed(common, args),
         Command::Model(command) => model::model(common, command),
         Command::Config(command) => config::config(common, command),
+        Command::Bench(command) => bench::bench(common, command),
         Command::Eval(command) => block_on(eval::eval(common, command)),
         Command::Doctor => doctor::doctor(common),
     }

@@ -315,6 +315,7 @@ impl Views {
             batman: search::Args {
                 config: config.search.clone(),
                 keywords_dir: data.keywords(),
+                spaces_dir: data.spaces(),
                 journal: journal.clone(),
                 catalog: Arc::clone(&catalog),
                 vision: Arc::clone(&self.nightwing) as _,

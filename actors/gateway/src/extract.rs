@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::edge::BodyBytesMax;
 use crate::problem::Problem;
@@ -35,7 +36,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(rejection) => Err(Problem::deserialize(&rejection.body_text(), true, "?")),
+            Err(rejection) => Err(Problem::deserialize(&rejection.body_text(), true, "").of_query()),
         }
     }
 }
@@ -52,9 +53,36 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"))
 }
 
-/// Parses JSON, telling syntax from values that do not fit.
+/// Parses JSON, telling syntax from values that do not fit; a mistake names its place as a JSON pointer.
 pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| Problem::deserialize(&error.to_string(), error.is_syntax() || error.is_eof(), "/"))
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = located(serde_path_to_error::deserialize(&mut reader))?;
+    reader.end().map_err(|error| Problem::deserialize(&error.to_string(), true, ""))?;
+    Ok(value)
+}
+
+/// Takes a value apart that was parsed or put together before.
+pub(crate) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
+    located(serde_path_to_error::deserialize(value))
+}
+
+fn located<T>(read: Result<T, serde_path_to_error::Error<serde_json::Error>>) -> Result<T, Problem> {
+    read.map_err(|error| {
+        let pointer = pointer(error.path());
+        let cause = error.into_inner();
+        Problem::deserialize(&cause.to_string(), cause.is_syntax() || cause.is_eof(), &pointer)
+    })
+}
+
+/// As RFC 6901 writes it.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let segment = |segment: &Segment| match segment {
+        Segment::Seq { index } => format!("/{index}"),
+        Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+        Segment::Enum { .. } | Segment::Unknown => String::new(),
+    };
+    path.iter().map(segment).collect()
 }
 
 /// The whole body, within the bound of the request's class.

@@ -110,19 +110,33 @@ impl Problem {
         )
     }
 
-    /// What a deserializer says about a body or query: 400 for syntax and unknown fields, 422 for values that do not fit.
-    pub(crate) fn deserialize(message: &str, is_syntax: bool, prefix: &str) -> Self {
+    /// What a deserializer says about a body or query: 400 for syntax and unknown fields, 422 for values that do not fit; `pointer`
+    /// leads to the value, of an unknown field to the object that holds it.
+    pub(crate) fn deserialize(message: &str, is_syntax: bool, pointer: &str) -> Self {
         if let Some((name, known)) = unknown_field(message) {
             let hint = nearest(name, known.iter().copied())
                 .map_or_else(|| format!("known are: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
-            let error = FieldError { pointer: format!("{prefix}{name}"), code: "unknown_field".into(), detail: hint.clone() };
+            let parent = pointer.strip_suffix(&format!("/{name}")).unwrap_or(pointer);
+            let error = FieldError { pointer: format!("{parent}/{name}"), code: "unknown_field".into(), detail: hint.clone() };
             return Self { errors: vec![error], ..Self::bad_request("unknown_field", format!("unknown field `{name}`: {hint}")) };
         }
-        if is_syntax {
-            Self::bad_request("invalid_syntax", message)
-        } else {
-            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", message)
+        if is_syntax { Self::bad_request("invalid_syntax", message) } else { Self::field(pointer, "invalid_value", message) }
+    }
+
+    /// The same mistake within something larger.
+    pub(crate) fn under(mut self, pointer: &str) -> Self {
+        self.errors.iter_mut().for_each(|error| error.pointer.insert_str(0, pointer));
+        self
+    }
+
+    /// The same mistake where the fields came as query parameters: `?limit` in place of `/limit`.
+    pub(crate) fn of_query(mut self) -> Self {
+        for error in &mut self.errors {
+            if let Some(name) = error.pointer.strip_prefix('/') {
+                error.pointer = format!("?{}", if name == "text" { "q" } else { name });
+            }
         }
+        self
     }
 
     /// For an error response that something else made (no such route, wrong method).
@@ -244,6 +258,7 @@ impl From<SearchError> for Problem {
             SearchError::Dimensions { .. } | SearchError::NotFinite => Self::field("/vector", "invalid_vector", error.to_string()),
             SearchError::Busy(_) => Self::unavailable("overloaded", error.to_string()),
             SearchError::TooMany(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too_many", error.to_string()),
+            SearchError::Unanswerable { pointer, code, detail } => Self::field(pointer, code, detail),
             SearchError::Index(_) => Self::internal(error),
         }
     }

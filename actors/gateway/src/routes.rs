@@ -79,6 +79,9 @@ fn serving() -> Router<App> {
         .route("/store/p/{id}", get(pages::store::detail))
         .route("/assets/{name}", get(assets::asset))
         .route("/v1/search", get(search::simple).post(search::full))
+        .route("/v1/search:look", post(search::full_look))
+        .route("/v1/suggest", get(search::suggest))
+        .route("/v1/attributes", get(search::attributes))
         .route("/v1/products", get(products::list))
         .route("/v1/products/{id}", get(products::one))
         .route("/v1/products/{id}/similar", get(search::similar))
@@ -111,6 +114,7 @@ fn operations() -> Router<App> {
         .route("/openapi.json", get(operations::openapi_json))
         .route("/docs", get(pages::docs::docs))
         .route("/console", get(pages::console::console))
+        .route("/console/search", get(pages::search::panel))
         .route("/console/feeds/{id}", get(pages::console::feed))
         .route("/v1/registry", get(operations::registry))
         .route("/v1/config", get(operations::config))
@@ -127,7 +131,7 @@ fn operations() -> Router<App> {
 #[openapi(
     info(title = "Gotham", description = "A self-hosted retail appliance: feeds in; visual search, text search and similar products out."),
     paths(
-        search::simple, search::full, search::similar,
+        search::simple, search::full, search::full_look, search::similar, search::suggest, search::attributes,
         products::list, products::one, products::put, products::patch, products::delete, products::variants, products::image, products::export,
         availability::put, availability::batch,
         feeds::create, feeds::products_batch, feeds::one, feeds::rejects, feeds::report,

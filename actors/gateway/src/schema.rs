@@ -113,6 +113,83 @@ pub(crate) fn path_segment(text: &str) -> String {
     out
 }
 
+/// One value and how many products have it.
+#[derive(ToSchema)]
+#[schema(as = FacetValue)]
+#[expect(dead_code, reason = "describes domain::FacetValue in the contract")]
+pub(crate) struct FacetValueDoc {
+    value: String,
+    count: u64,
+}
+
+/// One range and how many products lie in it.
+#[derive(ToSchema)]
+#[schema(as = FacetRange)]
+#[expect(dead_code, reason = "describes domain::FacetRange in the contract")]
+pub(crate) struct FacetRangeDoc {
+    from: Option<f64>,
+    to: Option<f64>,
+    count: u64,
+}
+
+/// The numbers of an attribute at a glance.
+#[derive(ToSchema)]
+#[schema(as = Stats)]
+#[expect(dead_code, reason = "describes domain::Stats in the contract")]
+pub(crate) struct StatsDoc {
+    min: f64,
+    max: f64,
+    mean: f64,
+    sum: f64,
+    count: u64,
+}
+
+/// What was counted: products, never their variants.
+#[derive(ToSchema)]
+#[schema(as = FacetCounts)]
+#[expect(dead_code, reason = "describes domain::FacetCounts in the contract")]
+pub(crate) struct FacetCountsDoc {
+    attribute: String,
+    /// The most frequent ones; of a path its steps joined by ` > `.
+    values: Vec<FacetValueDoc>,
+    ranges: Vec<FacetRangeDoc>,
+    /// Of the attribute's numbers, where it has some.
+    stats: Option<StatsDoc>,
+    /// Different values.
+    distinct: u64,
+    /// Products without the attribute.
+    missing: u64,
+}
+
+/// A completion of what is being typed.
+#[derive(ToSchema)]
+#[schema(as = Suggestion)]
+#[expect(dead_code, reason = "describes protocol::search::Suggestion in the contract")]
+pub(crate) struct SuggestionDoc {
+    /// The whole query.
+    text: String,
+    /// Where it comes from: `query`, `title`, `brand`, `category`.
+    kind: String,
+    /// Products that have it, or times it was asked.
+    count: u64,
+}
+
+/// An attribute that products can be filtered, counted and sorted by.
+#[derive(ToSchema)]
+#[schema(as = Attribute)]
+#[expect(dead_code, reason = "describes protocol::search::AttributeInfo in the contract")]
+pub(crate) struct AttributeDoc {
+    name: String,
+    /// What its values are: `text`, `number`, `time`, `path`, `place`.
+    kinds: Vec<String>,
+    /// Products that have it.
+    products: u64,
+    /// Different values.
+    values: u64,
+    /// The most frequent values.
+    examples: Vec<String>,
+}
+
 /// What a task did so far.
 #[derive(ToSchema)]
 #[schema(as = Counts)]

@@ -4,6 +4,8 @@ mod answers;
 mod connections;
 mod contract;
 mod fakes;
+mod searcher;
+mod searches;
 mod writes;
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The shell: vectors go to the indexer's thread, the journal's growth to the follower's.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use kit::{Context, Mail, Priority, TaskGuard, WorkError, Workers};
@@ -13,10 +13,10 @@ use store::Journal;
 
 use crate::config::Config;
 use crate::indexer::follower::{Follower, Sources};
-use crate::indexer::vectors::{fill, upsert};
+use crate::indexer::spaces::Spaces;
 use crate::view::{Shared, View};
 
-/// The follower and spaces without a model are looked after at least this often.
+/// The threads and spaces without a model are looked after at least this often.
 const TICK_INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// Filling a space from Nightwing's store ends within this time or counts as failed.
 const FILL_TIMEOUT: Duration = Duration::from_secs(3_600);
@@ -28,7 +28,9 @@ pub struct Args {
     pub config: Config,
     /// The keyword index's own folder; it may be deleted while the program does not run.
     pub keywords_dir: PathBuf,
-    /// Followed for texts and deletions.
+    /// The vector indexes' own folder; it may be deleted while the program does not run.
+    pub spaces_dir: PathBuf,
+    /// Followed for texts, prices, stock and deletions.
     pub journal: Journal,
     /// Which products there are.
     pub catalog: Arc<dyn CatalogReader>,
@@ -46,6 +48,7 @@ pub struct State {
     vectors: Workers<VectorJob, Result<bool, SearchError>>,
     /// Always there until the actor stops.
     follower: Option<Follower>,
+    shared: Arc<Shared>,
     /// Spaces whose model was not known yet.
     unfilled: Vec<Space>,
     _waker: TaskGuard,
@@ -62,21 +65,27 @@ impl Actor for Batman {
     type Arguments = Args;
 
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, args: Args) -> Result<State, ActorProcessingErr> {
-        let Args { config, keywords_dir, journal, catalog, vision, view } = args;
+        let Args { config, keywords_dir, spaces_dir, journal, catalog, vision, view } = args;
         let shared = Arc::clone(view.shared());
-        let sources = Sources {
-            config: config.clone(),
-            dir: keywords_dir,
-            journal: journal.clone(),
-            catalog: Arc::clone(&catalog),
-            shared: Arc::clone(&shared),
-        };
-        let (follower, is_open) = Follower::spawn(sources)?;
-        let vectors = Workers::spawn("batman-indexer", 1, 1, move |_| indexer(&config, &shared, &catalog, &vision))?;
         let waker = kit::wake(myself, journal.watch(), TICK_INTERVAL_MAX, || SearchMsg::Tick);
-        let mut state = State { vectors, follower: Some(follower), unfilled: Space::ALL.to_vec(), _waker: waker };
-        state.fill().await?;
+        let sources =
+            Sources { config: config.clone(), dir: keywords_dir, journal, catalog: Arc::clone(&catalog), shared: Arc::clone(&shared) };
+        let (follower, is_open) = Follower::spawn(sources)?;
+        // Vectors belong to slots, which the follower gives out.
         is_open.await.map_err(|_| "the keyword index does not open")?;
+        let spaces = Arc::new(Spaces { config, dir: spaces_dir, shared: Arc::clone(&shared), catalog, vision });
+        let vectors = Workers::spawn("batman-indexer", 1, 1, move |_| {
+            let spaces = Arc::clone(&spaces);
+            move |_: &Context, job: VectorJob| {
+                let _seat = spaces.shared.space_seat.lock().unwrap_or_else(PoisonError::into_inner);
+                match job {
+                    VectorJob::Upsert { space, fingerprint, entries } => spaces.upsert(space, &fingerprint, &entries).map(|()| true),
+                    VectorJob::Fill(space) => spaces.fill(space),
+                }
+            }
+        })?;
+        let mut state = State { vectors, follower: Some(follower), shared, unfilled: Space::ALL.to_vec(), _waker: waker };
+        state.fill().await?;
         Ok(state)
     }
 
@@ -100,8 +109,10 @@ impl Actor for Batman {
             }
             SearchMsg::Tick => {
                 if !state.follower.as_ref().is_some_and(Follower::nudge) {
-                    return Err("the keyword index has stopped following the journal".into());
+                    return Err("the index has stopped following the journal".into());
                 }
+                let damaged = state.shared.report_spaces();
+                state.unfilled.extend(damaged);
                 state.fill().await?;
             }
         }
@@ -110,7 +121,12 @@ impl Actor for Batman {
 
     async fn post_stop(&self, _: ActorRef<Self::Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
         if let Some(follower) = state.follower.take() {
-            tokio::task::spawn_blocking(|| follower.stop()).await?;
+            let shared = Arc::clone(&state.shared);
+            let stop = move || {
+                follower.stop();
+                shared.flush_spaces();
+            };
+            tokio::task::spawn_blocking(stop).await?;
         }
         Ok(())
     }
@@ -128,21 +144,5 @@ impl State {
         }
         self.unfilled = unfilled;
         Ok(())
-    }
-}
-
-/// The indexer's worker.
-fn indexer(
-    config: &Config,
-    shared: &Arc<Shared>,
-    catalog: &Arc<dyn CatalogReader>,
-    vision: &Arc<dyn VisionReader>,
-) -> impl FnMut(&Context, VectorJob) -> Result<bool, SearchError> + use<> {
-    let (dead_ratio_max, shared, catalog, vision) = (config.dead_ratio_max, Arc::clone(shared), Arc::clone(catalog), Arc::clone(vision));
-    move |_, job| match job {
-        VectorJob::Upsert { space, fingerprint, entries } => {
-            upsert(&shared, catalog.as_ref(), space, &fingerprint, &entries, dead_ratio_max).map(|()| true)
-        }
-        VectorJob::Fill(space) => Ok(fill(&shared, catalog.as_ref(), vision.as_ref(), space, dead_ratio_max)),
     }
 }

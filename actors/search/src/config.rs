@@ -1,6 +1,10 @@
 //! What can be set about search.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
+use vectors::planner::Effort;
+use words::Synonyms;
 
 /// Tantivy takes no less for one indexing thread.
 const KEYWORD_MEMORY_BYTES_MIN: usize = 15_000_000;
@@ -19,8 +23,16 @@ pub struct Config {
     pub commit_interval_ms_max: u64,
     /// While the index catches up, this many changes are committed together.
     pub commit_changes_max: usize,
-    /// The part of deleted vector rows above which the rows are compacted.
+    /// The part of deleted vector rows above which a segment is written anew.
     pub dead_ratio_max: f32,
+    /// Threads that build vector segments in the background; 0 takes half of the processors.
+    pub index_threads: usize,
+    /// The recall that approximate vector searches are set up for: 0.95, 0.99 or 0.999.
+    pub recall_target: f32,
+    /// One of so many vector searches is repeated exactly in the background, to publish the recall that is reached; 0 for none.
+    pub recall_sample: u32,
+    /// A file of the shop's own synonyms (TOML), beside the built-in ones; empty for none.
+    pub synonyms_file: PathBuf,
 }
 
 impl Default for Config {
@@ -31,7 +43,11 @@ impl Default for Config {
             keyword_memory_bytes_max: 30_000_000,
             commit_interval_ms_max: 300,
             commit_changes_max: 20_000,
-            dead_ratio_max: 0.25,
+            dead_ratio_max: 0.125,
+            index_threads: 0,
+            recall_target: 0.99,
+            recall_sample: 1_000,
+            synonyms_file: PathBuf::new(),
         }
     }
 }
@@ -42,7 +58,19 @@ impl Config {
         let within = |name, value: u64, least: u64, most: u64| {
             (value < least || value > most).then(|| (name, format!("{value} is not between {least} and {most}")))
         };
+        let synonyms = || -> Option<String> {
+            if self.synonyms_file.as_os_str().is_empty() {
+                return None;
+            }
+            let text = std::fs::read_to_string(&self.synonyms_file).map_err(|error| format!("{}: {error}", self.synonyms_file.display()));
+            text.and_then(|text| Synonyms::parse(&text).map_err(|error| error.to_string())).err()
+        };
         let checks = [
+            within("index_threads", self.index_threads as u64, 0, 64),
+            within("recall_sample", u64::from(self.recall_sample), 0, 1_000_000_000),
+            (!(0.5..=1.0).contains(&self.recall_target))
+                .then(|| ("recall_target", format!("{} is not between 0.5 and 1", self.recall_target))),
+            synonyms().map(|problem| ("synonyms_file", problem)),
             within("search_threads", self.search_threads as u64, 0, 1_024),
             within("search_queue_max", self.search_queue_max as u64, 1, 100_000),
             within("keyword_memory_bytes_max", self.keyword_memory_bytes_max as u64, KEYWORD_MEMORY_BYTES_MIN as u64, 4_000_000_000),
@@ -52,6 +80,35 @@ impl Config {
                 .then(|| ("dead_ratio_max", format!("{} is not between 0.01 and 0.9", self.dead_ratio_max))),
         ];
         checks.into_iter().flatten().collect()
+    }
+
+    pub(crate) fn index_threads(&self) -> usize {
+        match self.index_threads {
+            0 => std::thread::available_parallelism().map_or(1, |threads| usize::from(threads).div_ceil(2)),
+            threads => threads,
+        }
+    }
+
+    /// The calibrated effort that reaches the recall aimed at.
+    pub(crate) fn effort(&self) -> Effort {
+        let reaches = |effort: &Effort| effort.recall() >= f64::from(self.recall_target) - 1e-6;
+        Effort::CALIBRATED.into_iter().find(reaches).unwrap_or(Effort::Exact)
+    }
+
+    /// The built-in synonyms with the shop's own. A list that cannot be read is reported and left out: search works without.
+    pub(crate) fn synonyms(&self) -> Synonyms {
+        let built_in = Synonyms::built_in();
+        if self.synonyms_file.as_os_str().is_empty() {
+            return built_in;
+        }
+        let own = std::fs::read_to_string(&self.synonyms_file).map_err(|error| error.to_string());
+        match own.and_then(|text| Synonyms::parse(&text).map_err(|error| error.to_string())) {
+            Ok(own) => built_in.with(own),
+            Err(error) => {
+                tracing::error!(file = %self.synonyms_file.display(), error, "the shop's synonyms cannot be read and are left out");
+                built_in
+            }
+        }
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -76,8 +133,12 @@ mod tests {
             commit_interval_ms_max: 1 << 40,
             commit_changes_max: 0,
             dead_ratio_max: f32::NAN,
+            index_threads: 65,
+            recall_target: 2.0,
+            recall_sample: u32::MAX,
+            synonyms_file: "no/such/file".into(),
         };
         let names: Vec<_> = bad.problems().into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names.len(), 6, "{names:?}");
+        assert_eq!(names.len(), 10, "{names:?}");
     }
 }

@@ -1,6 +1,5 @@
-//! The writing half: vectors as they come from Nightwing, words as the journal tells them. Each has one writer, which publishes
-//! immutable snapshots.
+//! The writing half: one thread follows the journal, one sets vectors.
 
+pub(crate) mod columns;
 pub(crate) mod follower;
-pub(crate) mod keywords;
-pub(crate) mod vectors;
+pub(crate) mod spaces;

@@ -1,52 +1,129 @@
-//! What lives as long as the process: the published snapshots, the search threads, and the writer's seat that a restarted actor
+//! What lives as long as the process: the published snapshots, the search threads, and the writers' seats that a restarted actor
 //! takes over. Made once; readers hold it as `Arc<dyn Searcher>`.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use columns::Columns;
 use kit::{Context, WorkError, Workers};
-use protocol::search::{IndexStats, SearchAnswer, SearchError, SearchQuery, Searcher, Searching};
+use protocol::search::{AttributeInfo, IndexStats, SearchAnswer, SearchError, SearchQuery, Searcher, Searching, Suggestion};
 use protocol::vision::Space;
 use tokio::sync::watch;
+use vectors::index::{Index, Maintainer, Reader};
+use words::{QueryLog, SuggestionKind};
 
 use crate::config::Config;
-use crate::indexer::vectors::Indexer;
-use crate::logic::vectors::SpaceSnapshot;
-use crate::searcher::keywords::KeywordSnapshot;
+use crate::indexer::columns::ColumnSeat;
+use crate::indexer::follower::ASKED_MIN;
 use crate::searcher::{Snapshots, answer};
+
+/// The vectors of one model.
+pub(crate) struct SpaceIndex {
+    pub(crate) fingerprint: Arc<str>,
+    pub(crate) dimensions: usize,
+    pub(crate) index: Index,
+    pub(crate) reader: Reader,
+    /// Folds and merges in the background for as long as the index is held.
+    pub(crate) _maintainer: Maintainer,
+}
+
+/// One committed state of the keyword index.
+pub(crate) struct Keywords {
+    pub(crate) words: words::Snapshot,
+    /// Whether it holds the whole catalog; not while it is made anew.
+    pub(crate) is_complete: bool,
+}
 
 /// What the indexer publishes and the search threads read.
 pub(crate) struct Shared {
-    spaces: [ArcSwapOption<SpaceSnapshot>; Space::ALL.len()],
-    keywords: ArcSwapOption<KeywordSnapshot>,
+    spaces: [ArcSwapOption<SpaceIndex>; Space::ALL.len()],
+    keywords: ArcSwapOption<Keywords>,
+    columns: ArcSwap<columns::Snapshot>,
     version: watch::Sender<u64>,
     followed: watch::Sender<u64>,
-    /// The one writer of vectors. Behind a lock only so that a job left over from an actor that was killed cannot overtake its successor.
-    indexer: Mutex<Indexer>,
+    pub(crate) column_seat: ColumnSeat,
+    /// What shoppers asked for and found.
+    query_log: Mutex<QueryLog>,
     /// Held by the thread that writes the keyword index, for as long as it lives.
     pub(crate) keyword_seat: Mutex<()>,
+    /// Held by the thread that sets vectors, so that a job left over from an actor that was killed cannot overtake its successor.
+    pub(crate) space_seat: Mutex<()>,
 }
 
 impl Shared {
-    /// The latest vectors of a space.
-    pub(crate) fn space(&self, space: Space) -> Option<Arc<SpaceSnapshot>> {
+    fn new() -> Self {
+        let column_seat = ColumnSeat::default();
+        let columns = ArcSwap::new(column_seat.take().columns().snapshot());
+        Self {
+            spaces: Default::default(),
+            keywords: ArcSwapOption::empty(),
+            columns,
+            version: watch::Sender::new(0),
+            followed: watch::Sender::new(0),
+            column_seat,
+            query_log: Mutex::new(QueryLog::new(ASKED_MIN)),
+            keyword_seat: Mutex::new(()),
+            space_seat: Mutex::new(()),
+        }
+    }
+
+    /// The index of a space.
+    pub(crate) fn space(&self, space: Space) -> Option<Arc<SpaceIndex>> {
         self.spaces[space as usize].load_full()
     }
 
-    /// Makes a state of a space visible to searches.
-    pub(crate) fn publish_space(&self, space: Space, snapshot: SpaceSnapshot) {
-        metrics::gauge!("gotham_search_vector_bytes", "space" => space.as_str()).set(snapshot.bytes() as f64);
-        metrics::gauge!("gotham_search_vector_products", "space" => space.as_str()).set(snapshot.products as f64);
-        self.spaces[space as usize].store(Some(Arc::new(snapshot)));
-        self.version.send_modify(|version| *version += 1);
+    /// The latest columns.
+    pub(crate) fn columns(&self) -> Arc<columns::Snapshot> {
+        self.columns.load_full()
+    }
+
+    /// Makes a space visible to searches, or takes it away.
+    pub(crate) fn publish_space(&self, space: Space, index: Option<Arc<SpaceIndex>>) {
+        self.spaces[space as usize].store(index);
+        self.changed();
+    }
+
+    /// Tells the size of each space and the recall that its searches reach. Gives back those that lost vectors to a damaged file.
+    pub(crate) fn report_spaces(&self) -> Vec<Space> {
+        let mut damaged = Vec::new();
+        for (space, index) in Space::ALL.into_iter().filter_map(|space| Some((space, self.space(space)?))) {
+            report(space, &index);
+            let lost = index.index.take_lost();
+            if !lost.files.is_empty() || !lost.owners.is_empty() {
+                metrics::counter!("gotham_search_damaged_files_total").increment(lost.files.len() as u64);
+                tracing::error!(space = space.as_str(), files = ?lost.files, products = lost.owners.len(), "a damaged file: its vectors are set again");
+                damaged.push(space);
+            }
+        }
+        damaged
+    }
+
+    /// Puts what is only in memory into the folders. Blocks: not for async threads.
+    pub(crate) fn flush_spaces(&self) {
+        for (space, index) in Space::ALL.into_iter().filter_map(|space| Some((space, self.space(space)?))) {
+            if let Err(error) = index.index.flush() {
+                tracing::warn!(space = space.as_str(), %error, "the vector index was not written; what is missing is set again at the next start");
+            }
+        }
+    }
+
+    /// Makes a state of the columns visible to searches.
+    pub(crate) fn publish_columns(&self, columns: &Columns) {
+        self.columns.store(columns.snapshot());
+        self.changed();
     }
 
     /// Makes a state of the keyword index visible to searches.
-    pub(crate) fn publish_keywords(&self, snapshot: KeywordSnapshot) {
-        metrics::gauge!("gotham_search_keyword_products").set(snapshot.searcher.num_docs() as f64);
-        self.keywords.store(Some(Arc::new(snapshot)));
+    pub(crate) fn publish_keywords(&self, keywords: Keywords) {
+        metrics::gauge!("gotham_search_keyword_products").set(keywords.words.products() as f64);
+        self.keywords.store(Some(Arc::new(keywords)));
+        self.changed();
+    }
+
+    /// Searches can see something new.
+    pub(crate) fn changed(&self) {
         self.version.send_modify(|version| *version += 1);
     }
 
@@ -55,18 +132,23 @@ impl Shared {
         self.followed.send_if_modified(|followed| std::mem::replace(followed, offset) != offset);
     }
 
-    /// The writer of vectors. One that panicked half-way is put back to what searches see.
-    pub(crate) fn indexer(&self) -> MutexGuard<'_, Indexer> {
-        self.indexer.lock().unwrap_or_else(|poisoned| {
-            self.indexer.clear_poison();
-            let mut indexer = poisoned.into_inner();
-            *indexer = Indexer::resume(self);
-            indexer
-        })
+    /// What shoppers asked for.
+    pub(crate) fn query_log(&self) -> MutexGuard<'_, QueryLog> {
+        self.query_log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn snapshots(&self) -> Snapshots {
-        Snapshots { spaces: Space::ALL.map(|space| self.space(space)), keywords: self.keywords.load_full() }
+        Snapshots { columns: self.columns(), spaces: Space::ALL.map(|space| self.space(space)), keywords: self.keywords.load_full() }
+    }
+}
+
+fn report(space: Space, index: &SpaceIndex) {
+    let stats = index.index.stats();
+    metrics::gauge!("gotham_search_vector_bytes", "space" => space.as_str()).set(stats.hot_bytes as f64);
+    metrics::gauge!("gotham_search_vector_products", "space" => space.as_str()).set(stats.owners as f64);
+    let recall = index.reader.recall();
+    if recall.checked > 0 {
+        metrics::gauge!("gotham_search_recall_ratio", "space" => space.as_str()).set(recall.ratio);
     }
 }
 
@@ -79,18 +161,18 @@ pub struct View {
 impl View {
     /// Starts the search threads over an empty index; the actor fills it.
     pub fn open(config: &Config) -> io::Result<Arc<Self>> {
-        let shared = Arc::new(Shared {
-            spaces: Default::default(),
-            keywords: ArcSwapOption::empty(),
-            version: watch::Sender::new(0),
-            followed: watch::Sender::new(0),
-            indexer: Mutex::default(),
-            keyword_seat: Mutex::default(),
-        });
+        let shared = Arc::new(Shared::new());
         let reads = Arc::clone(&shared);
+        let effort = config.effort();
         let workers = Workers::spawn("batman-search", config.threads(), config.search_queue_max, move |_| {
             let reads = Arc::clone(&reads);
-            move |context: &Context, query: SearchQuery| answer(&reads.snapshots(), context, &query)
+            move |context: &Context, query: SearchQuery| {
+                let answer = answer(&reads.snapshots(), context, &query, effort)?;
+                if let Some(words) = query.words.as_deref().filter(|_| answer.total > 0 && answer.corrected.is_none()) {
+                    reads.query_log().record(words, now_seconds());
+                }
+                Ok(answer)
+            }
         })?;
         Ok(Arc::new(Self { shared, workers }))
     }
@@ -110,6 +192,20 @@ impl View {
     }
 }
 
+/// The wall clock, for the age of what was asked.
+fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn kind(kind: SuggestionKind) -> &'static str {
+    match kind {
+        SuggestionKind::Query => "query",
+        SuggestionKind::Brand => "brand",
+        SuggestionKind::Category => "category",
+        SuggestionKind::Words => "title",
+    }
+}
+
 impl Searcher for View {
     fn search<'a>(&'a self, context: &'a Context, query: SearchQuery) -> Searching<'a> {
         Box::pin(async move {
@@ -123,16 +219,38 @@ impl Searcher for View {
         })
     }
 
+    fn suggest(&self, prefix: &str, limit: usize) -> Vec<Suggestion> {
+        let Some(keywords) = self.shared.keywords.load_full() else { return Vec::new() };
+        let found = keywords.words.suggest(&self.shared.query_log(), prefix, limit, now_seconds());
+        let found = found.unwrap_or_else(|error| {
+            tracing::warn!(%error, "no completions");
+            Vec::new()
+        });
+        found.into_iter().map(|found| Suggestion { text: found.text, kind: kind(found.kind), count: found.count }).collect()
+    }
+
+    fn attributes(&self) -> Vec<AttributeInfo> {
+        let info = |info: columns::AttributeInfo| AttributeInfo {
+            name: info.name,
+            kinds: vec![info.kind],
+            products: info.products as u64,
+            values: info.values as u64,
+            examples: info.examples,
+        };
+        self.shared.columns().attributes().into_iter().map(info).collect()
+    }
+
     fn stats(&self) -> IndexStats {
         let snapshots = self.shared.snapshots();
-        let products = |space: Space| snapshots.spaces[space as usize].as_ref().map_or(0, |snapshot| snapshot.products);
-        let held = || snapshots.spaces.iter().flatten();
+        let stats = |space: Space| snapshots.spaces[space as usize].as_ref().map(|space| space.index.stats()).unwrap_or_default();
+        let spaces = Space::ALL.map(stats);
         IndexStats {
-            image_products: products(Space::Image),
-            text_products: products(Space::Text),
-            keyword_products: snapshots.keywords.as_ref().map_or(0, |keywords| keywords.searcher.num_docs() as usize),
-            tombstones: held().map(|snapshot| snapshot.dead).sum(),
-            vector_bytes: held().map(|snapshot| snapshot.bytes()).sum(),
+            image_products: spaces[Space::Image as usize].owners,
+            text_products: spaces[Space::Text as usize].owners,
+            keyword_products: snapshots.keywords.as_ref().map_or(0, |keywords| keywords.words.products() as usize),
+            tombstones: spaces.iter().map(|stats| stats.dead_rows).sum(),
+            vector_bytes: spaces.iter().map(|stats| stats.hot_bytes).sum(),
+            column_bytes: snapshots.columns.bytes(),
             version: *self.shared.version.borrow(),
             journal_offset: *self.shared.followed.borrow(),
         }

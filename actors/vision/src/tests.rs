@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kit::{Context, Priority};
 use protocol::queue::{QueueName, Settlement};
-use protocol::vision::{EMBED_BATCH_MAX, Space, VisionCounts, VisionError, VisionMsg, VisionReader as _};
+use protocol::vision::{Crop, EMBED_BATCH_MAX, PictureQuery, Space, VisionCounts, VisionError, VisionMsg, VisionReader as _};
 use store::{Keyspace, Store as _};
 
 use crate::logic::picture::tests::jpeg;
@@ -217,13 +217,35 @@ async fn queries_do_not_wait_behind_an_import() {
 async fn picture_queries_are_answered_one_by_one() {
     let mut house = House::new().await;
     house.start().await;
-    let images = vec![Bytes::from(jpeg(40, 40, 1)), Bytes::from_static(b"<html>"), Bytes::from(jpeg(40, 40, 2))];
+    let whole = |bytes: Vec<u8>| PictureQuery { bytes: bytes.into(), crop: None };
+    let images = vec![whole(jpeg(40, 40, 1)), whole(b"<html>".to_vec()), whole(jpeg(40, 40, 2))];
     let answers = house.nightwing.call(&context(), |reply| VisionMsg::EmbedImages { images, reply }).await.expect("an answer");
     assert!(answers[0].is_ok() && answers[2].is_ok());
     assert!(matches!(&answers[1], Err(VisionError::BadPicture { code: "not_a_picture", .. })), "{:?}", answers[1]);
     let texts = vec!["x".to_owned(); EMBED_BATCH_MAX + 1];
     let answers = house.nightwing.call(&context(), |reply| VisionMsg::EmbedTexts { texts, reply }).await.expect("an answer");
     assert!(answers.len() == EMBED_BATCH_MAX + 1 && answers.iter().all(|answer| matches!(answer, Err(VisionError::TooMany(65)))));
+    house.end().await;
+}
+
+#[tokio::test]
+async fn crops_are_embedded_apart_from_their_picture_and_from_one_another() {
+    let mut house = House::new().await;
+    house.start().await;
+    let bytes = Bytes::from(jpeg(200, 200, 1));
+    let crop = |x: f32, width: f32| PictureQuery { bytes: bytes.clone(), crop: Some(Crop { x, y: 0.25, width, height: 0.5 }) };
+    let whole = PictureQuery { bytes: bytes.clone(), crop: None };
+    let images = vec![whole, crop(0.0, 0.5), crop(0.5, 0.5), crop(0.0, 0.5), crop(0.8, 0.5), crop(0.0, 0.01)];
+    let answers = house.nightwing.call(&context(), |reply| VisionMsg::EmbedImages { images, reply }).await.expect("an answer");
+    let vector = |at: usize| answers[at].as_ref().expect("a vector").vector.to_vec();
+    let content = |at: usize| answers[at].as_ref().expect("a vector").content;
+    assert_eq!((vector(1), content(1)), (vector(3), content(3)), "the same rectangle");
+    for (left, right) in [(0, 1), (0, 2), (1, 2)] {
+        assert_ne!(vector(left), vector(right), "{left} {right}");
+        assert_ne!(content(left), content(right), "{left} {right}");
+    }
+    assert!(matches!(&answers[4], Err(VisionError::BadPicture { code: "crop_outside_picture", .. })), "{:?}", answers[4]);
+    assert!(matches!(&answers[5], Err(VisionError::BadPicture { code: "crop_too_small", .. })), "{:?}", answers[5]);
     house.end().await;
 }
 

@@ -48,12 +48,34 @@ pub struct ModelInfo {
     pub fingerprint: String,
 }
 
+/// A rectangle of a picture as it is looked at (upright), in shares of its width and height from the left and from the top.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Crop {
+    /// The left edge, 0 to 1.
+    pub x: f32,
+    /// The upper edge, 0 to 1.
+    pub y: f32,
+    /// Greater than 0; `x + width` is at most 1.
+    pub width: f32,
+    /// Greater than 0; `y + height` is at most 1.
+    pub height: f32,
+}
+
+/// A picture to embed, or what a rectangle of it shows.
+#[derive(Clone, Debug)]
+pub struct PictureQuery {
+    /// JPEG, PNG, WebP or GIF.
+    pub bytes: bytes::Bytes,
+    /// Only this part of it.
+    pub crop: Option<Crop>,
+}
+
 /// An L2-normalised embedding and what made it.
 #[derive(Clone, Debug)]
 pub struct Embedding {
     /// `[dimensions]`, L2 norm 1.
     pub vector: Arc<[f32]>,
-    /// Of the picture's bytes or the text.
+    /// Of the picture's bytes (and the crop, where there is one) or the text.
     pub content: ContentHash,
 }
 
@@ -66,7 +88,8 @@ pub enum VisionError {
     /// The bytes are no picture, are damaged, too large or in a format that is not read.
     #[error("{code}: {detail}")]
     BadPicture {
-        /// Stable, snake_case: `not_a_picture`, `too_many_pixels`, `too_many_bytes`, `damaged_picture`, `unsupported_format`.
+        /// Stable, snake_case: `not_a_picture`, `too_many_pixels`, `too_many_bytes`, `damaged_picture`, `unsupported_format`,
+        /// `crop_outside_picture`, `crop_too_small`.
         code: &'static str,
         /// For people.
         detail: String,
@@ -92,10 +115,10 @@ pub enum VisionMsg {
         /// One answer a text.
         reply: Reply<Vec<Result<Embedding, VisionError>>>,
     },
-    /// Embed pictures given as encoded bytes (JPEG, PNG, WebP, GIF), ahead of any import.
+    /// Embed pictures or parts of them, ahead of any import. Crops of one picture stand side by side: it is then decoded once.
     EmbedImages {
         /// At most [`EMBED_BATCH_MAX`].
-        images: Vec<bytes::Bytes>,
+        images: Vec<PictureQuery>,
         /// One answer a picture.
         reply: Reply<Vec<Result<Embedding, VisionError>>>,
     },

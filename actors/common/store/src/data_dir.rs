@@ -35,12 +35,14 @@ folders! {
     store,
     /// The journal's segments.
     journal,
-    /// Vectors.
+    /// Vectors as computed.
     vectors,
     /// Thumbnails, by content hash.
     pictures,
     /// The keyword index.
     keywords,
+    /// The vector indexes: can be made anew from the vectors.
+    spaces,
     /// Uploads that are being received.
     spool,
     /// Files that callers may name.

@@ -39,6 +39,7 @@ pub(crate) async fn console(State(app): State<App>) -> Html<String> {
                 }
             }
             (actors(&registry.actors, now_ms))
+            p { a .button href="/console/search" { "Search, and why" } }
             p .note { "Version " (app.house.version) " · " a href="/docs" { "API" } " · " a href="/metrics" { "Metrics" } " · " a href="/v1/config" { "Settings" } }
         }
     };

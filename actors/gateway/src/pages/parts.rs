@@ -64,8 +64,19 @@ pub(crate) fn stock(availability: Availability, quantity: Option<u64>) -> Markup
     html! { span .stock .(class) { (text) } }
 }
 
-/// A product in a grid: one link, so that one press of Tab reaches it.
+/// A path with query parameters.
+pub(crate) fn address(path: &str, pairs: &[(String, String)]) -> String {
+    let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{}={}", path_segment(name), path_segment(value))).collect();
+    if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
+}
+
+/// A product in a grid.
 pub(crate) fn card(card: &Card) -> Markup {
+    card_with(card, None)
+}
+
+/// A product in a grid that stands for several forms of it.
+pub(crate) fn card_with(card: &Card, forms: Option<usize>) -> Markup {
     html! {
         li .card {
             a href={ "/store/p/" (path_segment(&card.id)) } {
@@ -73,11 +84,15 @@ pub(crate) fn card(card: &Card) -> Markup {
                 span .about {
                     @if let Some(brand) = &card.brand { span .brand { (brand) } }
                     span .title { (card.title) }
+                    @if let Some(forms) = forms { span .forms { (forms) " forms" } }
                     span .row {
                         (price(card.price.as_ref(), card.sale_price.as_ref()))
                         (stock(card.availability, card.quantity))
                     }
                 }
+            }
+            a .like href={ "/store?like=" (path_segment(&card.id)) } aria-label={ "More like " (card.title) } title="More like this" {
+                svg viewBox="0 0 24 24" aria-hidden="true" { path d="M8 4h12v12H8zM4 8v12h12" {} }
             }
         }
     }

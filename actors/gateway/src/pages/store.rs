@@ -1,158 +1,259 @@
-//! The demo storefront: browse, search by words or by photo, look at one product and what is like it.
+//! The demo storefront: browse, search by words, photo, parts of a photo, colour or likeness, narrow down, look at one product.
 
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Redirect, Response};
+mod narrow;
+mod product;
+
+use axum::extract::{Query, Request, State};
+use axum::http::StatusCode;
+use axum::response::{Html, Redirect};
+use bytes::Bytes;
+use domain::FacetRequest;
+use kit::Context;
 use maud::{Markup, html};
-use protocol::catalog::ProductRevision;
-use serde::Deserialize;
+use protocol::search::{AttributeInfo, HITS_MAX};
+use protocol::vision::Crop;
 
 use crate::edge::Ctx;
-use crate::extract::Params;
-use crate::logic::cursor;
+use crate::logic::storefront::{self, GROUP, View};
 use crate::pages::layout::{Frame, page};
-use crate::pages::parts::{self, thousands};
+use crate::pages::parts::{self, address, thousands};
 use crate::problem::{Answer, Problem};
-use crate::routes::search::{self, Ask, Ranked};
-use crate::routes::{App, products, shop};
-use crate::schema::{Card, image_path, path_segment};
+use crate::routes::App;
+use crate::routes::search::{self, Ask, BoxItems, Item, LookBody, Ranked, SearchBody};
+
+pub(crate) use product::detail;
 
 /// Cards on one page: divides by 2, 3 and 4 columns.
 const CARDS: usize = 24;
-const SIMILAR: usize = 12;
+/// Cards for each box of a photo.
+const BOX_CARDS: usize = 12;
+/// Values of an attribute to choose from.
+const VALUES: usize = 40;
 const ALL_PRODUCTS: &str = "All products";
-/// Pictures of one product that are offered.
-const PICTURES_MAX: usize = 8;
 
 /// `/` leads to the store.
 pub(crate) async fn root() -> Redirect {
     Redirect::to("/store")
 }
 
-#[derive(Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct StoreParams {
-    q: String,
-    category: Option<String>,
-    cursor: Option<String>,
-    offset: usize,
+/// What stands below the heading.
+enum Shown {
+    /// One ranked list, what it can be narrowed down by, and the address of its next page.
+    List {
+        ranked: Box<Ranked>,
+        next: Option<String>,
+    },
+    /// One list for each box of a photo.
+    Boxes(Vec<BoxItems>),
+    Nothing,
 }
 
-/// What a grid shows.
-struct Grid {
+struct Content {
     heading: String,
-    note: Option<String>,
-    cards: Vec<Card>,
-    /// The address of the next page.
-    next: Option<String>,
+    note: String,
+    shown: Shown,
+    /// Whether a photo that only the page's module still has is what was asked with.
+    is_photo: bool,
 }
 
-/// The grid: everything, a category, or what was searched for.
-pub(crate) async fn browse(State(app): State<App>, Ctx(context): Ctx, Params(params): Params<StoreParams>) -> Answer<Html<String>> {
-    let query = params.q.trim().to_owned();
-    let grid = if query.is_empty() {
-        listed(&app, &params).await?
-    } else {
-        let ask = Ask { text: Some(query.clone()), limit: Some(CARDS.min(app.config.limit_max)), offset: params.offset, ..Ask::default() };
-        match search::run(&app, &context, ask).await {
-            Ok(ranked) => {
-                found(format!("Results for “{query}”"), ranked, |offset| format!("/store?q={}&offset={offset}", path_segment(&query)))
-            }
-            Err(problem) => refused(problem)?,
-        }
-    };
-    Ok(frame(&app, &query, params.category.as_deref(), &grid).await)
-}
-
-/// The grid of what looks like a photo.
-pub(crate) async fn by_photo(State(app): State<App>, Ctx(context): Ctx, request: Request) -> Answer<Html<String>> {
-    let ask = search::from_form(&app, request).await?;
-    let ask = Ask { limit: Some(CARDS.min(app.config.limit_max)), ..ask };
-    let query = ask.text.clone().unwrap_or_default();
-    let grid = match search::run(&app, &context, ask).await {
-        Ok(ranked) => found("Looks like your photo".to_owned(), Ranked { next: None, ..ranked }, |_| String::new()),
+/// The grid: everything, what was searched for, or what is like a product.
+pub(crate) async fn browse(State(app): State<App>, Ctx(context): Ctx, Query(pairs): Query<Vec<(String, String)>>) -> Answer<Html<String>> {
+    let view = View::read(pairs);
+    let attributes = app.shelf.attributes(&app).await?;
+    let content = match list(&app, &context, &view, None, &attributes).await {
+        Ok(content) => content,
         Err(problem) => refused(problem)?,
     };
-    Ok(frame(&app, &query, None, &grid).await)
+    Ok(frame(&app, &view, &attributes, &content))
+}
+
+/// The grid of what looks like a photo, or like the boxes drawn on it.
+pub(crate) async fn by_photo(State(app): State<App>, Ctx(context): Ctx, request: Request) -> Answer<Html<String>> {
+    let (fields, image) = search::read_form(&app, request).await?;
+    let boxes = fields.iter().find(|(name, _)| name == "boxes").map(|(_, boxes)| boxes.clone());
+    let view = View::read(fields);
+    let attributes = app.shelf.attributes(&app).await?;
+    let content = match photo(&app, &context, &view, image, boxes, &attributes).await {
+        Ok(content) => content,
+        Err(problem) => refused(problem)?,
+    };
+    Ok(frame(&app, &view, &attributes, &content))
+}
+
+async fn photo(
+    app: &App,
+    context: &Context,
+    view: &View,
+    image: Option<Bytes>,
+    boxes: Option<String>,
+    attributes: &[AttributeInfo],
+) -> Answer<Content> {
+    let image = image.ok_or_else(|| Problem::field("/image", "missing", "choose a photo first"))?;
+    let boxes: Vec<[f32; 4]> = match boxes {
+        Some(json) => serde_json::from_str(&json).map_err(|error| Problem::field("/boxes", "invalid_value", error.to_string()))?,
+        None => Vec::new(),
+    };
+    if let [] | [_] = boxes.as_slice() {
+        let crop = boxes.first().map(|edges| search::crop(*edges, "/boxes/0")).transpose()?;
+        return list(app, context, view, Some((image, crop)), attributes).await;
+    }
+    let body = LookBody { boxes, limit: Some(BOX_CARDS.min(app.config.limit_max)), ..LookBody::default() };
+    let (ask, crops) = Ask::of_look(body, Some(image))?;
+    let look = search::look(app, context, Ask { filter: view.filter(attributes), ..ask }, crops).await?;
+    let note = format!("{} boxes in {:.0} ms", look.boxes.len(), look.took_ms.max(1.0));
+    Ok(Content { heading: "Shop the look".to_owned(), note, shown: Shown::Boxes(look.boxes), is_photo: true })
+}
+
+async fn list(
+    app: &App,
+    context: &Context,
+    view: &View,
+    photo: Option<(Bytes, Option<Crop>)>,
+    attributes: &[AttributeInfo],
+) -> Answer<Content> {
+    let is_photo = photo.is_some();
+    let (image, crop) = photo.unzip();
+    let body = SearchBody {
+        text: Some(view.words.clone()).filter(|words| !words.is_empty()),
+        product_id: view.like.clone(),
+        color: view.colour.clone(),
+        overrides: view.but.iter().map(|(name, values)| (name.clone(), search::OneOrMany(values.clone()))).collect(),
+        group_by: attributes.iter().any(|info| info.name == GROUP).then(|| GROUP.to_owned()),
+        limit: Some(CARDS.min(app.config.limit_max)),
+        offset: view.offset,
+        ..SearchBody::default()
+    };
+    let ask = Ask {
+        crop: crop.flatten(),
+        filter: view.filter(attributes),
+        sort: view.order(attributes),
+        facets: facets(attributes),
+        ..Ask::of(body, image)?
+    };
+    let ranked = search::run(app, context, ask).await?;
+    let more = if ranked.total_is_exact { "" } else { "+" };
+    let noun = if ranked.total == 1 { "product" } else { "products" };
+    let note = format!("{}{more} {noun} in {:.0} ms", thousands(ranked.total), ranked.took_ms.max(1.0));
+    let next = ranked.next.filter(|next| next + CARDS <= HITS_MAX).map(|offset| {
+        let mut pairs = view.pairs();
+        pairs.push(("offset".to_owned(), offset.to_string()));
+        address("/store", &pairs)
+    });
+    let heading = heading(app, view, is_photo);
+    Ok(Content { heading, note, shown: Shown::List { ranked: Box::new(ranked), next }, is_photo })
+}
+
+fn facets(attributes: &[AttributeInfo]) -> Vec<FacetRequest> {
+    let group_by = attributes.iter().any(|info| info.name == GROUP).then(|| GROUP.to_owned());
+    let facet =
+        |name: &str, limit| FacetRequest { attribute: name.to_owned(), limit, group_by: group_by.clone(), ..FacetRequest::default() };
+    let mut facets: Vec<FacetRequest> = storefront::offered(attributes).into_iter().map(|info| facet(&info.name, VALUES)).collect();
+    facets.extend(storefront::price(attributes).map(|name| facet(name, 0)));
+    facets
+}
+
+fn heading(app: &App, view: &View, is_photo: bool) -> String {
+    if is_photo {
+        return "Looks like your photo".to_owned();
+    }
+    if let Some(id) = &view.like {
+        let title = app.house.catalog.snapshot().get(id).map_or_else(|| id.clone(), |revision| revision.product.title.clone());
+        let but: Vec<&str> = view.but.values().flatten().map(String::as_str).collect();
+        return if but.is_empty() { format!("More like “{title}”") } else { format!("Like “{title}”, but {}", but.join(" or ")) };
+    }
+    match (view.words.is_empty(), &view.colour) {
+        (false, _) => format!("Results for “{}”", view.words),
+        (true, Some(colour)) => format!("In the colour {colour}"),
+        (true, None) if view.is_narrowed() => "Products".to_owned(),
+        (true, None) => ALL_PRODUCTS.to_owned(),
+    }
 }
 
 /// What a shopper can do something about is said on the page; the rest is an error.
-fn refused(problem: Problem) -> Answer<Grid> {
+fn refused(problem: Problem) -> Answer<Content> {
     if problem.status.is_server_error() && problem.status != StatusCode::SERVICE_UNAVAILABLE {
         return Err(problem);
     }
-    Ok(Grid { heading: "That did not work".to_owned(), note: Some(problem.detail), cards: Vec::new(), next: None })
+    Ok(Content { heading: "That did not work".to_owned(), note: problem.detail, shown: Shown::Nothing, is_photo: false })
 }
 
-async fn listed(app: &App, params: &StoreParams) -> Answer<Grid> {
-    let after = products::decode_cursor(params.cursor.as_deref())?;
-    let (catalog, offers) = (app.house.catalog.snapshot(), app.house.offers.clone());
-    let total = catalog.len();
-    let filter = shop::Filter { brand: None, category: params.category.clone() };
-    let card = move |revision: &ProductRevision| {
-        let offer = offers.offer(revision.product.id.as_str()).filter(|offer| offer.is_available && revision.product.is_available())?;
-        Some(Card::of(revision, &offer))
-    };
-    let scan = tokio::task::spawn_blocking(move || {
-        let (found, next) = shop::scan(&*catalog, after, CARDS, |revision| filter.takes(&revision.product) && card(revision).is_some());
-        (found.iter().filter_map(|revision| card(revision)).collect::<Vec<_>>(), next)
-    });
-    let (cards, next) = scan.await.map_err(Problem::internal)?;
-    let category = params.category.as_ref().map(|name| format!("&category={}", path_segment(name))).unwrap_or_default();
-    Ok(Grid {
-        heading: params.category.clone().unwrap_or_else(|| ALL_PRODUCTS.to_owned()),
-        note: params.category.is_none().then(|| format!("{} products", thousands(total))).filter(|_| total > 0),
-        cards,
-        next: next.map(|position| format!("/store?cursor={}{category}", cursor::encode(&position))),
-    })
-}
-
-fn found(heading: String, ranked: Ranked, next: impl Fn(usize) -> String) -> Grid {
-    let more = if ranked.total_is_exact { "" } else { "+" };
-    let note = format!(
-        "{}{more} {} in {:.0} ms",
-        thousands(ranked.total),
-        if ranked.total == 1 { "product" } else { "products" },
-        ranked.took_ms.max(1.0)
-    );
-    Grid { heading, note: Some(note), next: ranked.next.map(next), cards: ranked.items.into_iter().map(|item| item.product).collect() }
-}
-
-async fn frame(app: &App, query: &str, category: Option<&str>, grid: &Grid) -> Html<String> {
-    let categories = app.shelf.categories(app).await;
-    let is_all = query.is_empty() && category.is_none() && grid.heading == ALL_PRODUCTS;
+fn frame(app: &App, view: &View, attributes: &[AttributeInfo], content: &Content) -> Html<String> {
     let main = html! {
+        (stage())
         div #view {
-            @if !categories.is_empty() {
-                nav .chips aria-label="Categories" {
-                    a href="/store" aria-current=[is_all.then_some("true")] { "All" }
-                    @for (name, count) in &categories {
-                        a href={ "/store?category=" (path_segment(name)) } aria-current=[(category == Some(name.as_str())).then_some("true")] {
-                            (name) " " span .count { (thousands(count)) }
+            div .heading {
+                div { h1 #heading { (content.heading) } p .note role="status" { (content.note) } }
+            }
+            @if let Shown::List { ranked, .. } = &content.shown { (words(view, ranked)) }
+            (narrow::chips(view))
+            @match &content.shown {
+                Shown::List { ranked, next } => {
+                    div .shop {
+                        (narrow::panel(view, &ranked.facets, attributes, content.is_photo))
+                        section .results aria-labelledby="heading" {
+                            @if ranked.items.is_empty() { (nothing(app, view)) }
+                            ul #grid .grid { @for item in &ranked.items { (card(item)) } }
+                            (more(next.as_deref(), ranked.next, content.is_photo))
                         }
                     }
                 }
-            }
-            section aria-labelledby="heading" {
-                div .heading {
-                    img #preview alt="Your photo" hidden;
-                    div { h1 #heading { (grid.heading) } p .note role="status" { (grid.note.as_deref().unwrap_or_default()) } }
-                }
-                @if grid.cards.is_empty() { (nothing(app, grid)) }
-                ul #grid .grid { @for card in &grid.cards { (parts::card(card)) } }
-                p #more .more { @if let Some(next) = &grid.next { a .button href=(next) rel="next" { "Show more" } } }
+                Shown::Boxes(boxes) => { @for (index, found) in boxes.iter().enumerate() { (in_box(index, found)) } }
+                Shown::Nothing => { (nothing(app, view)) }
             }
         }
         p #trouble .trouble role="alert" hidden {}
         div #drop .drop hidden aria-hidden="true" { p { "Drop the photo to find what looks like it" } }
     };
     page(
-        Frame { title: &format!("{} · Gotham store", grid.heading), place: "store", module: Some("store.js"), header: search_form(query) },
+        Frame {
+            title: &format!("{} · Gotham store", content.heading),
+            place: "store",
+            module: Some("store.js"),
+            header: search_form(&view.words),
+        },
         main,
     )
 }
 
-fn nothing(app: &App, grid: &Grid) -> Markup {
+/// What became of the words: read otherwise, or better asked otherwise.
+fn words(view: &View, ranked: &Ranked) -> Markup {
+    let to = |words: &str| address("/store", &View { words: words.to_owned(), offset: 0, ..view.clone() }.pairs());
+    html! {
+        @if let Some(corrected) = &ranked.corrected { p .words { "Showing results for " a href=(to(corrected)) { strong { (corrected) } } } }
+        @if let Some(other) = &ranked.did_you_mean { p .words { "Did you mean " a href=(to(other)) { strong { (other) } } "?" } }
+        @if ranked.degraded.contains(&"not_embedded") { p .words { "This product has not been looked at yet: come back in a moment." } }
+    }
+}
+
+fn card(item: &Item) -> Markup {
+    parts::card_with(&item.product, item.group_size.filter(|size| *size > 1))
+}
+
+/// The way to the next page; of a photo only the page's module can go there.
+fn more(next: Option<&str>, offset: Option<usize>, is_photo: bool) -> Markup {
+    html! {
+        p #more .more {
+            @match (next, offset) {
+                (Some(_), Some(offset)) if is_photo => { button type="button" data-offset=(offset) hidden { "Show more" } }
+                (Some(next), _) => { a .button href=(next) rel="next" { "Show more" } }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn in_box(index: usize, found: &BoxItems) -> Markup {
+    let heading = format!("box-{index}");
+    html! {
+        section .shelf aria-labelledby=(heading) {
+            h2 #(heading) { span .badge { (index + 1) } " Looks like box " (index + 1) }
+            @if found.items.is_empty() { p .note { "Nothing found." } }
+            ul .grid .strip tabindex="0" { @for item in &found.items { (card(item)) } }
+        }
+    }
+}
+
+fn nothing(app: &App, view: &View) -> Markup {
     html! {
         div .empty {
             @if app.house.catalog.snapshot().is_empty() {
@@ -160,21 +261,50 @@ fn nothing(app: &App, grid: &Grid) -> Markup {
                 p { "Give the box a catalog and its products appear here as they are read." }
                 p { a .button href="/console" { "Upload a feed" } }
             } @else {
-                @if grid.heading != "That did not work" { h2 { "Nothing found" } }
-                p { "Try other words, a photo, or have a look at everything." }
-                p { a .button href="/store" { "All products" } }
+                h2 { "Nothing found" }
+                @if view.is_narrowed() {
+                    p { "No product has all that is chosen." }
+                    p { a .button href=(address("/store", &view.cleared().pairs())) { "Clear the filters" } }
+                } @else {
+                    p { "Try other words, a photo, or have a look at everything." }
+                    p { a .button href="/store" { "All products" } }
+                }
             }
         }
     }
 }
 
-fn search_form(query: &str) -> Markup {
+/// Where a photo is shown and boxes are drawn on it; the page's module brings it to life.
+fn stage() -> Markup {
+    html! {
+        section #stage .stage aria-labelledby="stage-heading" hidden {
+            div .canvas {
+                img #preview alt="Your photo";
+                svg #boxes viewBox="0 0 1 1" preserveAspectRatio="none" {}
+            }
+            div .about-stage {
+                h2 #stage-heading { "Your photo" }
+                p .note { "Draw a rectangle around what you are looking for. Several rectangles find something for each." }
+                ul #box-list {}
+                div .actions {
+                    button #add-box type="button" .quiet { "Add a box" }
+                    button #clear-photo type="button" .quiet { "Remove the photo" }
+                }
+                p .note .keys { "A box that has the focus is moved by the arrow keys, and resized by them with Shift." }
+            }
+        }
+    }
+}
+
+fn search_form(words: &str) -> Markup {
     html! {
         search .search {
             form #words action="/store" method="get" {
                 label .hidden for="q" { "Search products" }
                 svg viewBox="0 0 24 24" aria-hidden="true" { path d="M10.5 4a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13zM15.5 15.5 20 20" {} }
-                input #q type="search" name="q" value=(query) placeholder="Search, or drop a photo" autocomplete="off" spellcheck="false" maxlength="200";
+                input #q type="search" name="q" value=(words) placeholder="Search, or drop a photo" autocomplete="off" spellcheck="false" maxlength="200"
+                    role="combobox" aria-expanded="false" aria-controls="suggestions" aria-autocomplete="list";
+                ul #suggestions .suggestions role="listbox" aria-label="Suggestions" hidden {}
                 button .hidden type="submit" { "Search" }
             }
             form #photo action="/store" method="post" enctype="multipart/form-data" {
@@ -184,139 +314,6 @@ fn search_form(query: &str) -> Markup {
                     input type="file" name="image" accept="image/jpeg,image/png,image/webp,image/gif";
                 }
                 noscript { button { "Go" } }
-            }
-        }
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct DetailParams {
-    image: usize,
-}
-
-/// One product.
-pub(crate) async fn detail(
-    State(app): State<App>,
-    Ctx(context): Ctx,
-    Path(id): Path<String>,
-    Params(params): Params<DetailParams>,
-    headers: HeaderMap,
-) -> Answer<Response> {
-    let Some(revision) = app.house.catalog.snapshot().get(&id) else {
-        let wants_page = headers
-            .get(header::ACCEPT)
-            .is_none_or(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html") || accept.contains("*/*")));
-        if !wants_page {
-            return Err(Problem::not_found("such product"));
-        }
-        let main = html! { div .empty { h1 { "This product is gone" } p { a .button href="/store" { "All products" } } } };
-        let gone = page(Frame { title: "Gone · Gotham store", place: "store", module: Some("store.js"), header: search_form("") }, main);
-        return Ok((StatusCode::NOT_FOUND, gone).into_response());
-    };
-    let similar = search::run(
-        &app,
-        &context,
-        Ask { product: Some(revision.product.id.clone()), limit: Some(SIMILAR.min(app.config.limit_max)), ..Ask::default() },
-    )
-    .await;
-    // The product itself is worth showing without its neighbours.
-    let similar: Vec<Card> = similar.map(|ranked| ranked.items.into_iter().map(|item| item.product).collect()).unwrap_or_default();
-    let main = html! {
-        (product(&app, &revision, params.image))
-        (row("Other forms", &shop::siblings(&app, &revision)))
-        (row("Similar items", &similar))
-    };
-    let title = format!("{} · Gotham store", revision.product.title);
-    Ok(page(Frame { title: &title, place: "store", module: Some("store.js"), header: search_form("") }, main).into_response())
-}
-
-fn row(heading: &str, cards: &[Card]) -> Markup {
-    html! {
-        @if !cards.is_empty() {
-            section .shelf aria-label=(heading) {
-                h2 { (heading) }
-                ul .grid .strip tabindex="0" { @for card in cards { (parts::card(card)) } }
-            }
-        }
-    }
-}
-
-fn product(app: &App, revision: &ProductRevision, shown: usize) -> Markup {
-    let product = &revision.product;
-    let id = product.id.as_str();
-    let offer = app.house.offers.offer(id);
-    let pictures = product.images.len().min(PICTURES_MAX);
-    let path = product.categories.first();
-    html! {
-        article .product {
-            div .pictures {
-                (parts::main_photo(Card::of_image(product, shown).as_deref(), &product.title))
-                @if pictures > 1 {
-                    nav .thumbs aria-label="Pictures" {
-                        @for index in 0..pictures {
-                            a href={ "?image=" (index) } aria-current=[(index == shown).then_some("true")] aria-label={ "Picture " (index + 1) } { (parts::photo(Some(&image_path(id, index)), "")) }
-                        }
-                    }
-                }
-            }
-            div .facts {
-                @if let Some(path) = path {
-                    nav .crumbs aria-label="Category" { @for name in &path.0 { a href={ "/store?category=" (path_segment(name)) } { (name) } } }
-                }
-                @if let Some(brand) = &product.brand { p .brand { (brand) } }
-                h1 { (product.title) }
-                p .row {
-                    @if let Some(offer) = offer {
-                        (parts::price(offer.price.as_ref(), offer.sale_price.as_ref()))
-                        (parts::stock(offer.availability, offer.quantity))
-                    }
-                }
-                @for paragraph in product.description.lines().filter(|line| !line.trim().is_empty()) { p .text { (paragraph) } }
-                (variants(product))
-                (attributes(product))
-            }
-        }
-    }
-}
-
-fn variants(product: &domain::Product) -> Markup {
-    html! {
-        @if product.variants.len() > 1 {
-            section .variants aria-labelledby="variants" {
-                h2 #variants { "Available as" }
-                ul {
-                    @for variant in &product.variants {
-                        li .out[!variant.offer.availability.is_available()] {
-                            span .name { (variant_name(variant)) }
-                            (parts::price(variant.offer.price.as_ref(), variant.offer.sale_price.as_ref()))
-                            (parts::stock(variant.offer.availability, variant.offer.quantity.map(u64::from)))
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn variant_name(variant: &domain::Variant) -> String {
-    let options: Vec<&str> = variant.options.values().map(String::as_str).collect();
-    if options.is_empty() { variant.title.clone().unwrap_or_else(|| variant.id.clone()) } else { options.join(" · ") }
-}
-
-fn attributes(product: &domain::Product) -> Markup {
-    let identifiers = [("SKU", &product.sku), ("GTIN", &product.gtin), ("Part number", &product.mpn)];
-    let has_any = !product.attributes.is_empty() || identifiers.iter().any(|(_, value)| value.is_some());
-    html! {
-        @if has_any {
-            section .attributes aria-labelledby="details" {
-                h2 #details { "Details" }
-                dl {
-                    @for (name, values) in &product.attributes {
-                        div { dt { (name.replace('_', " ")) } dd { (values.iter().map(|value| value.value.as_str()).collect::<Vec<_>>().join(", ")) } }
-                    }
-                    @for (name, value) in identifiers { @if let Some(value) = value { div { dt { (name) } dd { (value) } } } }
-                }
             }
         }
     }

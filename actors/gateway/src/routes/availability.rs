@@ -107,7 +107,7 @@ fn changes(catalog: &dyn CatalogSnapshot, id: &ProductId, body: Value) -> Answer
 fn patched(offer: &Offer, patch: Value) -> Answer<Offer> {
     let mut value = serde_json::to_value(offer).map_err(Problem::internal)?;
     merge(&mut value, patch);
-    serde_json::from_value(value).map_err(|error| Problem::deserialize(&error.to_string(), false, "/"))
+    extract::from_value(value)
 }
 
 /// One line of a batch.

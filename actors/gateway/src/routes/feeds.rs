@@ -221,8 +221,7 @@ async fn uploaded_form(app: &App, context: &Context, request: Request, query: Fe
             }
         }
     }
-    let order: FeedOrder =
-        serde_json::from_value(Value::Object(fields)).map_err(|error| Problem::deserialize(&error.to_string(), false, "/"))?;
+    let order: FeedOrder = extract::from_value(Value::Object(fields))?;
     let Some((spooled, name)) = file else { return Err(Problem::field("/file", "missing", "the form has no `file`")) };
     take(app, context, spooled, order.or(query), name).await
 }

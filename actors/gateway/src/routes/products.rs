@@ -22,7 +22,7 @@ use crate::edge::{Ctx, has_current};
 use crate::extract::{self, JsonBody, Params};
 use crate::logic::{cursor, merge};
 use crate::problem::{Answer, Problem};
-use crate::routes::{App, shop};
+use crate::routes::{App, search, shop};
 use crate::schema::{Page, Written, outcome_parts};
 
 const LIMIT_DEFAULT: usize = 50;
@@ -43,17 +43,28 @@ pub(crate) struct ListParams {
     brand: Option<String>,
     /// In this category, at any level.
     category: Option<String>,
+    /// Only what this filter takes: `brand = "A" AND price < 50`, or the JSON form.
+    filter: Option<String>,
 }
 
-/// Products in id order.
-#[utoipa::path(get, path = "/v1/products", tag = "products", params(ListParams), responses((status = 200, body = Page<Object>)))]
-pub(crate) async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Answer<Json<Page<Product>>> {
+/// Products in id order, whether they can be had or not. A filter is answered by the search index, which follows a change of the
+/// catalog within moments; a page may then hold fewer than `limit` and still have a next one.
+#[utoipa::path(get, path = "/v1/products", tag = "products", params(ListParams), responses((status = 200, body = Page<Object>), (status = 422, body = crate::problem::ProblemBody)))]
+pub(crate) async fn list(State(app): State<App>, Ctx(context): Ctx, Params(params): Params<ListParams>) -> Answer<Json<Page<Product>>> {
     let limit = params.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, app.config.limit_max);
     let after = decode_cursor(params.cursor.as_deref())?;
-    let snapshot = app.house.catalog.snapshot();
-    let filter = shop::Filter { brand: params.brand, category: params.category };
-    let scan = tokio::task::spawn_blocking(move || shop::scan(&*snapshot, after, limit, |revision| filter.takes(&revision.product)));
-    let (found, next) = scan.await.map_err(Problem::internal)?;
+    let takes = shop::Takes { brand: params.brand, category: params.category };
+    let (found, next) = match params.filter.filter(|filter| !filter.trim().is_empty()) {
+        Some(filter) => {
+            let filter = search::filter_of(filter).map_err(Problem::of_query)?;
+            shop::filtered(&app, &context, after, limit, &takes, &filter).await.map_err(Problem::of_query)?
+        }
+        None => {
+            let snapshot = app.house.catalog.snapshot();
+            let scan = move || shop::scan(&*snapshot, after, limit, |revision| takes.takes(&revision.product));
+            tokio::task::spawn_blocking(scan).await.map_err(Problem::internal)?
+        }
+    };
     let items = found.iter().map(|revision| revision.product.clone()).collect();
     Ok(Json(Page { items, next: next.map(|position| cursor::encode(&position)) }))
 }

@@ -1,71 +1,107 @@
 //! Search: words, pictures, products and vectors in; one ranked answer out, with nothing in it that cannot be had.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod ask;
+mod body;
+mod embed;
+mod run;
+
+use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::multipart::Multipart;
-use axum::extract::{FromRequest, Path, Request, State};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use domain::ProductId;
-use kit::Context;
-use protocol::search::{HITS_MAX, Hit, SearchQuery};
-use protocol::vision::{Space, VisionError, VisionMsg};
+use axum::extract::{Path, Request, State};
+use domain::{FacetCounts, Filter};
+use protocol::search::{AttributeInfo, Suggestion};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::edge::Ctx;
-use crate::extract::{self, Params, body_problem, media_type};
-use crate::logic::ranking::{self, Shown};
+use crate::extract::{self, Params, media_type};
 use crate::problem::{Answer, Problem};
 use crate::routes::{App, products};
-use crate::schema::Card;
+use crate::schema::{AttributeDoc, Card, FacetCountsDoc, SuggestionDoc};
 
-pub(crate) const LIMIT_DEFAULT: usize = 20;
-/// A query that goes on for longer is no query.
-const TEXT_CHARS_MAX: usize = 1_000;
-const EXCLUDE_IDS_MAX: usize = 1_000;
-/// Words are answered by keywords alone when the text model takes longer than this.
-const TEXT_EMBEDDING_MAX: Duration = Duration::from_millis(1_500);
+pub(crate) use ask::{Ask, crop};
+pub(crate) use body::{LookBody, Mode, OneOrMany, SearchBody, from_form, listed, read_form};
+pub(crate) use run::{find, look, run};
 
-/// What to look for: at least one of `text`, `image`, `product_id`, `vector`. All given parts count together.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct SearchBody {
-    /// Words, matched as keywords and by meaning.
-    text: Option<String>,
-    /// A picture (JPEG, PNG, WebP, GIF), base64.
-    image: Option<String>,
-    /// Products like this one; it and its group are left out.
-    product_id: Option<String>,
-    /// A vector of a loaded model's width.
-    vector: Option<Vec<f32>>,
-    /// At most this many items.
-    limit: Option<usize>,
-    /// Leave out the first so many.
-    offset: Option<usize>,
-    /// Never in the answer.
-    exclude_ids: Vec<String>,
-    /// Also what a shopper cannot have now.
-    include_unavailable: bool,
-}
+const SUGGESTIONS_DEFAULT: usize = 8;
+const SUGGESTIONS_MAX: usize = 50;
+/// What is typed beyond this is no longer completed.
+const PREFIX_CHARS_MAX: usize = 200;
 
 /// One ranked product.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Item {
     pub id: String,
-    /// Descends through the answer; comparable within it alone.
+    /// Comparable within the answer alone; descends through it unless it is sorted or diversified.
     pub score: f32,
-    /// From 1.
+    /// From 1, over all pages; a rank that is missing belonged to what could not be had any more.
     pub rank: usize,
-    /// What proposed it: `keyword`, `text`, `image`, joined by `+`.
+    /// What proposed it: `keyword`, `text`, `image`, `colour`, joined by `+`; `browse` where nothing was asked for.
     pub strategy: String,
     /// Why it is here, for people.
     pub reasons: Vec<&'static str>,
+    /// Products of its group among everything found, where the answer is grouped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_size: Option<usize>,
+    /// How the score came about, where it is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explain: Option<ItemExplanation>,
     pub product: Card,
+}
+
+/// How a score came about.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ItemExplanation {
+    /// What each part of the query said about the product.
+    pub parts: Vec<PartExplanation>,
+    /// The shares together.
+    pub fused: f32,
+    /// What the `boost` formula made of it, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boosted: Option<f32>,
+}
+
+/// What one part of a query said about a product.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PartExplanation {
+    /// `keyword`, `image`, `text`, `colour`.
+    pub name: &'static str,
+    /// The product's place in this part's own ranking, from 1.
+    pub rank: usize,
+    /// BM25 or cosine.
+    pub score: f32,
+    /// What it added to the score.
+    pub share: f32,
+}
+
+/// How the query was understood and answered.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct QueryExplanation {
+    /// The filter in its canonical text form, attributes asked for by `override` included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// The words that were looked up as keywords.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub words: Option<String>,
+    /// The spaces that vectors were compared in.
+    pub spaces: Vec<&'static str>,
+    /// How: `image:graph`, `text:gather`.
+    pub plans: Vec<String>,
+    /// Whether what is no nearer than unrelated products was dropped.
+    pub cut_off: bool,
+}
+
+/// Why a product is not in the answer.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MissingProduct {
+    pub id: String,
+    /// `not_missing`, `unknown_product`, `excluded`, `out_of_stock`, `filtered`, `not_embedded`, `below_cut`, `not_matched`,
+    /// `further_down`, `grouped`.
+    pub code: &'static str,
+    /// For people: the condition that failed, the rank reached.
+    pub detail: String,
 }
 
 /// A ranked answer.
@@ -81,69 +117,152 @@ pub(crate) struct Ranked {
     /// Parts that could not take part: `text_embedding`, `not_embedded`, ...
     pub degraded: Vec<&'static str>,
     pub items: Vec<Item>,
+    /// As asked for, in order; counted over everything found, an attribute's own conditions left out.
+    #[schema(value_type = Vec<FacetCountsDoc>)]
+    pub facets: Vec<FacetCounts>,
     pub total: usize,
     pub total_is_exact: bool,
     /// The `offset` of the next page; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<usize>,
+    /// The words as they were read, where that is not as they were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrected: Option<String>,
+    /// Other words that would find more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub did_you_mean: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<MissingProduct>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explain: Option<QueryExplanation>,
 }
 
-/// A search as the handlers and pages ask for it.
-#[derive(Default)]
-pub(crate) struct Ask {
-    pub text: Option<String>,
-    pub image: Option<Bytes>,
-    pub product: Option<ProductId>,
-    pub vector: Option<Arc<[f32]>>,
-    pub limit: Option<usize>,
-    pub offset: usize,
-    pub exclude: Vec<ProductId>,
-    pub include_unavailable: bool,
+/// What one box of a picture found.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct BoxItems {
+    /// As asked.
+    #[serde(rename = "box")]
+    pub crop: [f32; 4],
+    pub items: Vec<Item>,
+    pub total: usize,
+    pub total_is_exact: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explain: Option<QueryExplanation>,
 }
 
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+/// One ranked list for each box of a picture.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Look {
+    pub request_id: String,
+    pub took_ms: f64,
+    /// Milliseconds by stage: `embed`, `search` (with `rank`).
+    pub stages: BTreeMap<&'static str, f64>,
+    pub catalog_version: u64,
+    /// The model that took part, with the start of its fingerprint.
+    pub model_version: String,
+    /// Parts that could not take part.
+    pub degraded: Vec<&'static str>,
+    /// In the order of the boxes.
+    pub boxes: Vec<BoxItems>,
+}
+
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct SimpleParams {
-    /// Words.
-    q: String,
+    /// Words; without them every product that passes the filter is listed.
+    q: Option<String>,
+    /// `brand = "A" AND price < 50`, or the JSON form.
+    filter: Option<String>,
+    /// Attributes to count, between commas.
+    facets: Option<String>,
+    /// `price`, `-price`, several between commas; `relevance` is none.
+    sort: Option<String>,
+    /// `hybrid`, `keyword` or `meaning`.
+    mode: Option<String>,
+    /// The language of the words (BCP 47), where it is known.
+    language: Option<String>,
     /// At most this many items.
     limit: Option<usize>,
     /// Leave out the first so many.
-    #[serde(default)]
     offset: usize,
+}
+
+/// A filter in a query parameter: JSON begins with a brace.
+fn filter_value(text: String) -> Value {
+    let json = if text.trim_start().starts_with('{') { serde_json::from_str(&text).ok() } else { None };
+    json.unwrap_or(Value::String(text))
+}
+
+/// Reads a filter in a query parameter, in either form.
+pub(crate) fn filter_of(text: String) -> Answer<Filter> {
+    ask::filter(&filter_value(text))
+}
+
+impl SimpleParams {
+    fn ask(self) -> Answer<Ask> {
+        let mode = self.mode.map(|mode| extract::from_value::<Mode>(Value::String(mode)).map_err(|problem| problem.under("/mode")));
+        let facets = Value::from(listed(&self.facets.unwrap_or_default()));
+        let body = SearchBody {
+            text: self.q,
+            mode: mode.transpose()?.unwrap_or_default(),
+            language: self.language,
+            filter: self.filter.filter(|text| !text.trim().is_empty()).map(filter_value),
+            facets: extract::from_value(facets)?,
+            sort: OneOrMany(self.sort.into_iter().collect()),
+            limit: self.limit,
+            offset: self.offset,
+            ..SearchBody::default()
+        };
+        Ask::of(body, None)
+    }
 }
 
 /// Search by words.
 #[utoipa::path(get, path = "/v1/search", tag = "search", params(SimpleParams), responses((status = 200, body = Ranked), (status = 422, body = crate::problem::ProblemBody)))]
 pub(crate) async fn simple(State(app): State<App>, Ctx(context): Ctx, Params(params): Params<SimpleParams>) -> Answer<Json<Ranked>> {
-    let ask = Ask { text: Some(params.q), limit: params.limit, offset: params.offset, ..Ask::default() };
-    run(&app, &context, ask).await.map(Json)
+    let ask = params.ask().map_err(Problem::of_query)?;
+    run(&app, &context, ask).await.map(Json).map_err(Problem::of_query)
 }
 
-/// Search by words, picture, product or vector: as JSON, or as `multipart/form-data` with a file `image`.
-#[utoipa::path(post, path = "/v1/search", tag = "search", request_body(content((SearchBody = "application/json"), (Vec<u8> = "multipart/form-data"))),
+/// Search by words, picture, product, vector, colour or examples, within a filter; counted, sorted, grouped and explained on request.
+/// As JSON, or as `multipart/form-data` with a file `image` and every other field as in JSON.
+#[utoipa::path(post, path = "/v1/search", tag = "search", request_body(content((SearchBody = "application/json"), (SearchBody = "multipart/form-data"))),
     responses((status = 200, body = Ranked), (status = 422, body = crate::problem::ProblemBody), (status = 503, body = crate::problem::ProblemBody)))]
 pub(crate) async fn full(State(app): State<App>, Ctx(context): Ctx, request: Request) -> Answer<Json<Ranked>> {
-    let ask = match media_type(request.headers()).as_str() {
-        "multipart/form-data" => from_form(&app, request).await?,
-        "application/json" => from_json(extract::parse_json(&extract::read_body(request).await?)?)?,
-        _ => return Err(Problem::unsupported_media("this address takes application/json or multipart/form-data")),
-    };
-    run(&app, &context, ask).await.map(Json)
+    let (body, image) = read(&app, request).await?;
+    run(&app, &context, Ask::of(body, image)?).await.map(Json)
 }
 
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+/// Shop the look: boxes drawn on one picture, one ranked list for each. As JSON, or as `multipart/form-data`.
+#[utoipa::path(post, path = "/v1/search:look", tag = "search", request_body(content((LookBody = "application/json"), (LookBody = "multipart/form-data"))),
+    responses((status = 200, body = Look), (status = 422, body = crate::problem::ProblemBody), (status = 503, body = crate::problem::ProblemBody)))]
+pub(crate) async fn full_look(State(app): State<App>, Ctx(context): Ctx, request: Request) -> Answer<Json<Look>> {
+    let (body, image) = read(&app, request).await?;
+    let (ask, crops) = Ask::of_look(body, image)?;
+    look(&app, &context, ask, crops).await.map(Json)
+}
+
+async fn read<T: serde::de::DeserializeOwned>(app: &App, request: Request) -> Answer<(T, Option<bytes::Bytes>)> {
+    match media_type(request.headers()).as_str() {
+        "multipart/form-data" => from_form(app, request).await,
+        "application/json" => Ok((extract::parse_json(&extract::read_body(request).await?)?, None)),
+        _ => Err(Problem::unsupported_media("this address takes application/json or multipart/form-data")),
+    }
+}
+
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct SimilarParams {
+    /// Only these products.
+    filter: Option<String>,
     /// At most this many items.
     limit: Option<usize>,
     /// Leave out the first so many.
-    #[serde(default)]
     offset: usize,
 }
 
 /// Products that look like this one; without a picture, products that read like it.
-#[utoipa::path(get, path = "/v1/products/{id}/similar", tag = "search", params(("id" = String, Path), SimilarParams), responses((status = 200, body = Ranked), (status = 404, body = crate::problem::ProblemBody)))]
+#[utoipa::path(get, path = "/v1/products/{id}/similar", tag = "search", params(("id" = String, Path), SimilarParams), responses((status = 200, body = Ranked), (status = 404, body = crate::problem::ProblemBody), (status = 422, body = crate::problem::ProblemBody)))]
 pub(crate) async fn similar(
     State(app): State<App>,
     Ctx(context): Ctx,
@@ -151,286 +270,47 @@ pub(crate) async fn similar(
     Params(params): Params<SimilarParams>,
 ) -> Answer<Json<Ranked>> {
     let product = products::find(&app, &id)?.product.id.clone();
-    run(&app, &context, Ask { product: Some(product), limit: params.limit, offset: params.offset, ..Ask::default() }).await.map(Json)
+    let filter = params.filter.map(filter_of).transpose().map_err(Problem::of_query)?;
+    let ask = Ask { product: Some(product), filter, limit: params.limit, offset: params.offset, ..Ask::default() };
+    run(&app, &context, ask).await.map(Json).map_err(Problem::of_query)
 }
 
-fn from_json(body: SearchBody) -> Answer<Ask> {
-    let image = body.image.map(|text| {
-        // A data URL is what a page has at hand.
-        let base64 = text.split_once(";base64,").map_or(text.as_str(), |(_, data)| data);
-        STANDARD.decode(base64).map(Bytes::from).map_err(|_| Problem::field("/image", "invalid_base64", "must be base64"))
-    });
-    if body.exclude_ids.len() > EXCLUDE_IDS_MAX {
-        return Err(Problem::field("/exclude_ids", "too_many", format!("at most {EXCLUDE_IDS_MAX}")));
-    }
-    let id = |text: &String| text.parse::<ProductId>().map_err(|error| Problem::field("/exclude_ids", "invalid_id", error.to_string()));
-    Ok(Ask {
-        text: body.text,
-        image: image.transpose()?,
-        product: body.product_id.map(|id| products::product_id(&id)).transpose()?,
-        vector: body.vector.map(Arc::from),
-        limit: body.limit,
-        offset: body.offset.unwrap_or_default(),
-        exclude: body.exclude_ids.iter().map(id).collect::<Answer<_>>()?,
-        include_unavailable: body.include_unavailable,
-    })
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SuggestParams {
+    /// What has been typed so far.
+    q: String,
+    /// At most this many suggestions.
+    limit: Option<usize>,
 }
 
-/// Reads a form: the file `image`, and `text`, `limit`, `offset` as in JSON.
-pub(crate) async fn from_form(app: &App, request: Request) -> Answer<Ask> {
-    let bytes_max = app.config.image_bytes_max;
-    let mut form = Multipart::from_request(request, &()).await.map_err(|error| Problem::bad_request("invalid_form", error.body_text()))?;
-    let mut ask = Ask::default();
-    while let Some(mut field) = form.next_field().await.map_err(|error| body_problem(&error, bytes_max))? {
-        let name = field.name().unwrap_or_default().to_owned();
-        let mut bytes = Vec::new();
-        while let Some(piece) = field.chunk().await.map_err(|error| body_problem(&error, bytes_max))? {
-            bytes.extend_from_slice(&piece);
-            if bytes.len() as u64 > bytes_max {
-                return Err(Problem::too_large(bytes_max));
-            }
-        }
-        let text = || String::from_utf8(bytes.clone()).map_err(|_| Problem::field(format!("/{name}"), "invalid_value", "is not UTF-8"));
-        let number =
-            || text()?.trim().parse::<usize>().map_err(|_| Problem::field(format!("/{name}"), "invalid_value", "must be a number"));
-        match name.as_str() {
-            "image" => ask.image = Some(bytes.into()),
-            "text" => ask.text = Some(text()?).filter(|text| !text.trim().is_empty()),
-            "limit" => ask.limit = Some(number()?),
-            "offset" => ask.offset = number()?,
-            "product_id" => ask.product = Some(products::product_id(&text()?)?),
-            unknown => {
-                return Err(Problem::deserialize(
-                    &format!("unknown field `{unknown}`, expected one of `image`, `text`, `limit`, `offset`, `product_id`"),
-                    true,
-                    "/",
-                ));
-            }
-        }
-    }
-    Ok(ask)
+/// A list that is complete.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Listed<T> {
+    pub items: Vec<T>,
 }
 
-/// Milliseconds with three places: finer is noise.
-fn ms(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
+/// Completions of what is being typed, best first.
+#[utoipa::path(get, path = "/v1/suggest", tag = "search", params(SuggestParams), responses((status = 200, body = Listed<SuggestionDoc>), (status = 422, body = crate::problem::ProblemBody)))]
+pub(crate) async fn suggest(State(app): State<App>, Params(params): Params<SuggestParams>) -> Answer<Json<Listed<Suggestion>>> {
+    let limit = params.limit.unwrap_or(SUGGESTIONS_DEFAULT);
+    if limit == 0 || limit > SUGGESTIONS_MAX {
+        return Err(Problem::field("?limit", "out_of_range", format!("must be between 1 and {SUGGESTIONS_MAX}")));
+    }
+    let prefix: String = params.q.trim_start().chars().take(PREFIX_CHARS_MAX).collect();
+    let searcher = app.house.searcher.clone();
+    let items = tokio::task::spawn_blocking(move || searcher.suggest(&prefix, limit)).await.map_err(Problem::internal)?;
+    Ok(Json(Listed { items }))
 }
 
-/// Answers a search.
-pub(crate) async fn run(app: &App, context: &Context, ask: Ask) -> Answer<Ranked> {
-    let started = Instant::now();
-    let limit = ask.limit.unwrap_or(LIMIT_DEFAULT);
-    check(app, &ask, limit)?;
-    let mut stages = BTreeMap::new();
-    let (query, mut degraded, text_vector) = embed(app, context, &ask).await?;
-    stages.insert("embed", ms(started.elapsed()));
-
-    let searching = Instant::now();
-    let excluded = excluded(app, &ask);
-    let wanted = ask.offset + limit;
-    let mut fetch = ranking::fetch_limit(wanted);
-    let (shown, is_exact) = loop {
-        let query = SearchQuery { limit: fetch, exclude: excluded.iter().cloned().collect(), ..query.clone() };
-        let (hits, mut missing) = find(app, context, query).await?;
-        stages.insert("search", ms(searching.elapsed()));
-        let is_exact = hits.len() < fetch;
-        let hits = drop_unrelated(app, hits, text_vector.clone()).await?;
-        let catalog = app.house.catalog.snapshot();
-        let shown = ranking::showable(hits, &*catalog, |id| app.house.offers.offer(id), &excluded, ask.include_unavailable);
-        // So much was dropped that a full page is missing: look once more, as far as the index goes.
-        if shown.len() < wanted && !is_exact && fetch < HITS_MAX {
-            fetch = HITS_MAX;
-            continue;
-        }
-        degraded.append(&mut missing);
-        break (shown, is_exact);
-    };
-    degraded.sort_unstable();
-    degraded.dedup();
-    let total = shown.len();
-    let items = items(app, shown, ask.offset, limit, ask.include_unavailable);
-    stages.insert("rank", ms(searching.elapsed()) - stages.get("search").copied().unwrap_or_default());
-    let next = (ask.offset + items.len() < total && !items.is_empty()).then_some(ask.offset + items.len());
-    let took = started.elapsed();
-    metrics::histogram!("gotham_search_seconds").record(took.as_secs_f64());
-    Ok(Ranked {
-        request_id: context.request_id.to_string(),
-        took_ms: ms(took),
-        stages,
-        catalog_version: app.house.catalog.snapshot().version(),
-        model_version: model_version(app, &query),
-        degraded,
-        items,
-        total,
-        total_is_exact: is_exact,
-        next,
-    })
+/// Every attribute that products can be filtered, counted and sorted by, in name order.
+#[utoipa::path(get, path = "/v1/attributes", tag = "search", responses((status = 200, body = Listed<AttributeDoc>)))]
+pub(crate) async fn attributes(State(app): State<App>) -> Answer<Json<Listed<AttributeInfo>>> {
+    known_attributes(&app).await.map(|items| Json(Listed { items }))
 }
 
-fn check(app: &App, ask: &Ask, limit: usize) -> Answer<()> {
-    let text = ask.text.as_deref().map(str::trim);
-    if text == Some("") {
-        return Err(Problem::field("/text", "empty", "must not be empty"));
-    }
-    if text.is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
-        return Err(Problem::field("/text", "too_long", format!("at most {TEXT_CHARS_MAX} characters")));
-    }
-    if ask.text.is_none() && ask.image.is_none() && ask.product.is_none() && ask.vector.is_none() {
-        return Err(Problem::field("", "missing", "give at least one of text, image, product_id, vector"));
-    }
-    if ask.image.as_ref().is_some_and(|image| image.len() as u64 > app.config.image_bytes_max) {
-        return Err(Problem::too_large(app.config.image_bytes_max));
-    }
-    if limit == 0 || limit > app.config.limit_max {
-        return Err(Problem::field("/limit", "out_of_range", format!("must be between 1 and {}", app.config.limit_max)));
-    }
-    if ask.offset > HITS_MAX - app.config.limit_max.min(HITS_MAX) {
-        return Err(Problem::field("/offset", "out_of_range", format!("offset and limit together reach at most {HITS_MAX}")));
-    }
-    Ok(())
-}
-
-type TextVector = Option<Arc<[f32]>>;
-
-/// Turns what is asked into words and vectors. Words are answered without their vector where that cannot be had.
-async fn embed(app: &App, context: &Context, ask: &Ask) -> Answer<(SearchQuery, Vec<&'static str>, TextVector)> {
-    let mut query = SearchQuery::default();
-    let mut degraded = Vec::new();
-    let mut text_vector = None;
-    if let Some(image) = &ask.image {
-        let images = vec![image.clone()];
-        let answers = app.house.nightwing.call(context, |reply| VisionMsg::EmbedImages { images, reply }).await?;
-        let embedding = answers.into_iter().next().ok_or_else(|| Problem::internal("no answer for a picture"))??;
-        query.vectors.push((Space::Image, embedding.vector));
-    }
-    if let Some(text) = ask.text.as_deref().map(str::trim) {
-        query.words = Some(text.to_owned());
-        match embed_text(app, context, text).await {
-            Some(vector) => {
-                query.vectors.push((Space::Text, Arc::clone(&vector)));
-                text_vector = Some(vector);
-            }
-            None => degraded.push("text_embedding"),
-        }
-    }
-    if let Some(vector) = &ask.vector {
-        let models = app.house.vision.models();
-        let model = models.iter().find(|model| model.dimensions == vector.len());
-        let model = model.ok_or_else(|| {
-            Problem::field("/vector", "invalid_vector", format!("no loaded model has vectors of {} numbers", vector.len()))
-        })?;
-        query.vectors.push((model.space, normalised(vector)?));
-    }
-    if let Some(product) = &ask.product {
-        match own_vector(app, product).await? {
-            Some(own) => query.vectors.push(own),
-            None => degraded.push("not_embedded"),
-        }
-    }
-    Ok((query, degraded, text_vector))
-}
-
-async fn embed_text(app: &App, context: &Context, text: &str) -> TextVector {
-    if !app.house.vision.models().iter().any(|model| model.space == Space::Text) {
-        return None;
-    }
-    let context = context.with_timeout(TEXT_EMBEDDING_MAX.min(context.remaining()));
-    let texts = vec![text.to_owned()];
-    let answers: Result<Vec<Result<_, VisionError>>, _> =
-        app.house.nightwing.call(&context, |reply| VisionMsg::EmbedTexts { texts, reply }).await;
-    answers.ok()?.into_iter().next()?.ok().map(|embedding| embedding.vector)
-}
-
-fn normalised(vector: &[f32]) -> Answer<Arc<[f32]>> {
-    let norm = ranking::cosine(vector, vector).sqrt();
-    if !norm.is_finite() || norm <= 0.0 {
-        return Err(Problem::field("/vector", "invalid_vector", "must hold finite numbers that are not all zero"));
-    }
-    Ok(vector.iter().map(|number| number / norm).collect())
-}
-
-/// The vector of the product's main picture, or else of its text.
-async fn own_vector(app: &App, product: &ProductId) -> Answer<Option<(Space, Arc<[f32]>)>> {
-    let (vision, product) = (app.house.vision.clone(), product.clone());
-    let read = move || {
-        let first = |space: Space| vision.vectors(product.as_str(), space).into_iter().next().map(|embedding| (space, embedding.vector));
-        first(Space::Image).or_else(|| first(Space::Text))
-    };
-    tokio::task::spawn_blocking(read).await.map_err(Problem::internal)
-}
-
-/// What is never shown: what the caller names, the product asked with and its group.
-fn excluded(app: &App, ask: &Ask) -> HashSet<ProductId> {
-    let mut excluded: HashSet<ProductId> = ask.exclude.iter().cloned().collect();
-    if let Some(product) = &ask.product {
-        let catalog = app.house.catalog.snapshot();
-        let group = catalog.get(product.as_str()).and_then(|revision| revision.product.group_id.clone());
-        excluded.extend(group.map(|group| catalog.group(&group)).unwrap_or_default());
-        excluded.insert(product.clone());
-    }
-    excluded
-}
-
-async fn find(app: &App, context: &Context, query: SearchQuery) -> Answer<(Vec<Hit>, Vec<&'static str>)> {
-    if query.words.is_none() && query.vectors.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
-    }
-    let searching = app.house.searcher.search(context, query);
-    let answer = tokio::time::timeout_at(context.deadline, searching).await;
-    let answer = answer.map_err(|_| Problem::unavailable("deadline_exceeded", "the search did not end in time"))??;
-    Ok((answer.hits, answer.degraded))
-}
-
-/// Hits that only their meaning brought in are measured: the cosine of their own text decides.
-async fn drop_unrelated(app: &App, hits: Vec<Hit>, text_vector: TextVector) -> Answer<Vec<Hit>> {
-    let Some(query) = text_vector else { return Ok(hits) };
-    let unsure = ranking::found_by_text_alone(&hits);
-    if unsure.is_empty() {
-        return Ok(hits);
-    }
-    let vision = app.house.vision.clone();
-    let measure = move || -> std::collections::HashMap<ProductId, f32> {
-        let cosine = |id: &ProductId| {
-            vision.vectors(id.as_str(), Space::Text).iter().map(|own| ranking::cosine(&own.vector, &query)).reduce(f32::max)
-        };
-        unsure.into_iter().filter_map(|id| cosine(&id).map(|cosine| (id, cosine))).collect()
-    };
-    let cosines = tokio::task::spawn_blocking(measure).await.map_err(Problem::internal)?;
-    Ok(ranking::drop_unrelated(hits, |id| cosines.get(id).copied()))
-}
-
-fn items(app: &App, shown: Vec<Shown>, offset: usize, limit: usize, include_unavailable: bool) -> Vec<Item> {
-    let page = shown.into_iter().enumerate().skip(offset).take(limit);
-    let items = page.map(|(index, Shown { hit, revision, offer })| Item {
-        id: hit.product.to_string(),
-        score: hit.score,
-        rank: index + 1,
-        strategy: hit.found_by.join("+"),
-        reasons: hit.found_by.iter().map(|part| reason(part)).collect(),
-        product: Card::of(&revision, &offer),
-    });
-    let items: Vec<Item> = items.collect();
-    if !include_unavailable {
-        // Asked once more at the very last: what this finds was shown wrongly.
-        let wrong = items.iter().filter(|item| app.house.offers.offer(&item.id).is_some_and(|offer| !offer.is_available)).count();
-        metrics::counter!("gotham_unavailable_shown_total").increment(wrong as u64);
-    }
-    items
-}
-
-fn reason(part: &str) -> &'static str {
-    match part {
-        "keyword" => "has the words",
-        "image" => "looks alike",
-        "text" => "means something alike",
-        _ => "found by the index",
-    }
-}
-
-fn model_version(app: &App, query: &SearchQuery) -> String {
-    let models = app.house.vision.models();
-    let took_part = models.iter().filter(|model| query.vectors.iter().any(|(space, _)| *space == model.space));
-    let names: Vec<String> =
-        took_part.map(|model| format!("{}@{}", model.name, model.fingerprint.chars().take(8).collect::<String>())).collect();
-    names.join("+")
+/// What products can be filtered, counted and sorted by.
+pub(crate) async fn known_attributes(app: &App) -> Answer<Vec<AttributeInfo>> {
+    let searcher = app.house.searcher.clone();
+    tokio::task::spawn_blocking(move || searcher.attributes()).await.map_err(Problem::internal)
 }

@@ -1,36 +1,37 @@
-//! What several answers share: walking the catalog within bounds, the categories on the shelf, products of one group.
+//! What several answers share: walking the catalog within bounds, the attributes on offer, products of one group.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use domain::Product;
+use domain::{Filter, Product, ProductId};
+use kit::Context;
 use protocol::catalog::{CatalogSnapshot, ProductRevision};
+use protocol::search::{AttributeInfo, HITS_MAX, SearchQuery};
 
-use crate::routes::App;
+use crate::problem::{Answer, Problem};
+use crate::routes::{App, search};
 use crate::schema::Card;
 
 /// Products looked at for one page of a filtered list; the cursor goes on from there.
 const SCANNED_MAX: usize = 20_000;
 const SCAN_STEP: usize = 256;
-/// Categories that are offered for filtering.
-const CATEGORIES_MAX: usize = 12;
-/// The widest levels of a category path are offered.
-const CATEGORY_LEVELS: usize = 2;
-/// Counted again at most this often while the catalog changes.
+/// The attribute that holds a product's id.
+const ID: &str = "id";
+/// The attributes are counted again at most this often while products change.
 const RECOUNT_INTERVAL_MIN: Duration = Duration::from_secs(5);
 /// Other products of a group that are shown.
 const SIBLINGS_MAX: usize = 24;
 
 /// Which products to list.
 #[derive(Clone, Default)]
-pub(crate) struct Filter {
+pub(crate) struct Takes {
     pub brand: Option<String>,
     pub category: Option<String>,
 }
 
-impl Filter {
+impl Takes {
     pub(crate) fn takes(&self, product: &Product) -> bool {
         let same = |left: &str, right: &str| left.to_lowercase() == right.to_lowercase();
         let by_brand = self.brand.as_deref().is_none_or(|brand| product.brand.as_deref().is_some_and(|own| same(own, brand)));
@@ -76,6 +77,58 @@ pub(crate) fn scan(
     }
 }
 
+/// The same with a filter, which Batman answers for one stretch of the catalog after another: so the order is that of the ids, and
+/// a cursor stays right while products come and go.
+pub(crate) async fn filtered(
+    app: &App,
+    context: &Context,
+    mut after: Option<String>,
+    limit: usize,
+    takes: &Takes,
+    filter: &Filter,
+) -> Answer<(Vec<Arc<ProductRevision>>, Option<String>)> {
+    let catalog = app.house.catalog.snapshot();
+    let mut found = Vec::new();
+    let mut scanned = 0;
+    loop {
+        let (snapshot, from) = (Arc::clone(&catalog), after.clone());
+        let page = tokio::task::spawn_blocking(move || snapshot.page(from.as_deref(), SCAN_STEP)).await;
+        let page = page.map_err(Problem::internal)?;
+        let is_last = page.len() < SCAN_STEP;
+        let fitting = fitting(app, context, &page, filter).await?;
+        scanned += page.len();
+        let count = page.len();
+        for (index, revision) in page.into_iter().enumerate() {
+            let id = revision.product.id.clone();
+            if fitting.contains(&id) && takes.takes(&revision.product) {
+                found.push(revision);
+            }
+            if found.len() == limit {
+                let is_end = is_last && index + 1 == count;
+                return Ok((found, (!is_end).then(|| id.to_string())));
+            }
+            after = Some(id.to_string());
+        }
+        if is_last {
+            return Ok((found, None));
+        }
+        if scanned >= SCANNED_MAX {
+            return Ok((found, after));
+        }
+    }
+}
+
+/// The products of a stretch that a filter takes.
+async fn fitting(app: &App, context: &Context, page: &[Arc<ProductRevision>], filter: &Filter) -> Answer<HashSet<ProductId>> {
+    if page.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let values = page.iter().map(|revision| revision.product.id.to_string()).collect();
+    let stretch = Filter::In { attribute: ID.to_owned(), values };
+    let query = SearchQuery { filter: Some(Filter::All(vec![stretch, filter.clone()])), limit: HITS_MAX, ..SearchQuery::default() };
+    Ok(search::find(app, context, query).await?.hits.into_iter().map(|hit| hit.product).collect())
+}
+
 /// Other products of the same group, as cards.
 pub(crate) fn siblings(app: &App, revision: &ProductRevision) -> Vec<Card> {
     let Some(group) = revision.product.group_id.as_deref() else { return Vec::new() };
@@ -85,50 +138,30 @@ pub(crate) fn siblings(app: &App, revision: &ProductRevision) -> Vec<Card> {
     others.filter_map(card).take(SIBLINGS_MAX).collect()
 }
 
-/// The categories with the most products, counted now and then.
+/// What pages offer for narrowing down: the attributes, counted now and then, since counting walks over all values.
 #[derive(Default)]
 pub(crate) struct Shelf(ArcSwapOption<Counted>);
 
 struct Counted {
     version: u64,
     at: Instant,
-    categories: Vec<(String, usize)>,
+    attributes: Arc<[AttributeInfo]>,
 }
 
 impl Shelf {
-    /// Categories and how many products each has, the largest first.
-    pub(crate) async fn categories(&self, app: &App) -> Vec<(String, usize)> {
-        let catalog = app.house.catalog.snapshot();
+    /// As the index had them at most a few seconds ago.
+    pub(crate) async fn attributes(&self, app: &App) -> Answer<Arc<[AttributeInfo]>> {
+        let version = app.house.searcher.stats().version;
         if let Some(counted) = self.0.load_full()
-            && (counted.version == catalog.version() || counted.at.elapsed() < RECOUNT_INTERVAL_MIN)
+            && (counted.version == version || counted.at.elapsed() < RECOUNT_INTERVAL_MIN)
         {
-            return counted.categories.clone();
+            return Ok(Arc::clone(&counted.attributes));
         }
-        let version = catalog.version();
-        let categories = tokio::task::spawn_blocking(move || count(&*catalog)).await.unwrap_or_default();
-        self.0.store(Some(Arc::new(Counted { version, at: Instant::now(), categories: categories.clone() })));
-        categories
-    }
-}
-
-fn count(catalog: &dyn CatalogSnapshot) -> Vec<(String, usize)> {
-    let mut counts: HashMap<String, usize> = HashMap::new();
-    let mut after: Option<String> = None;
-    loop {
-        let page = catalog.page(after.as_deref(), SCAN_STEP);
-        let Some(last) = page.last() else { break };
-        after = Some(last.product.id.to_string());
-        for revision in &page {
-            let mut names: Vec<&String> = revision.product.categories.iter().flat_map(|path| path.0.iter().take(CATEGORY_LEVELS)).collect();
-            names.sort();
-            names.dedup();
-            for name in names {
-                *counts.entry(name.clone()).or_default() += 1;
-            }
+        let attributes: Arc<[AttributeInfo]> = search::known_attributes(app).await?.into();
+        // Until the first product comes there is nothing to keep.
+        if !attributes.is_empty() {
+            self.0.store(Some(Arc::new(Counted { version, at: Instant::now(), attributes: Arc::clone(&attributes) })));
         }
+        Ok(attributes)
     }
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_by(|left, right| right.1.cmp(&left.1).then_with(|| left.0.cmp(&right.0)));
-    counts.truncate(CATEGORIES_MAX);
-    counts
 }

@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use domain::{ContentHash, PartHashes, Parts, Product, ProductId};
-use kit::{Address, Context, ManualClock, Scene};
+use kit::{Address, ManualClock, Scene};
 use protocol::catalog::{CatalogMsg, CatalogReader, CatalogSnapshot, Change, Outcome, ProductRevision};
 use protocol::ingest::{
     FeedRequest, FeedRun, FeedRunReader, FeedSource, IngestError, IngestMsg, PutAnswer, Reject, RunCounts, RunId, RunStatus,
 };
 use protocol::queue::{DeadLetter, JobId, QueueDepth, QueueMsg, QueueName, QueueReader};
 use protocol::registry::{ActorState, ActorStatus, RegistryReader, Setting};
-use protocol::search::{Hit, IndexStats, SearchAnswer, SearchQuery, Searcher, Searching};
+use protocol::search::SearchQuery;
 use protocol::session::{OfferReader, OfferState};
-use protocol::vision::{Embedding, ModelInfo, Space, Thumbnail, VisionCounts, VisionError, VisionMsg, VisionReader};
+use protocol::vision::{Embedding, ModelInfo, PictureQuery, Space, Thumbnail, VisionCounts, VisionError, VisionMsg, VisionReader};
 use tokio::sync::watch;
 
 use crate::house::House;
@@ -32,10 +32,14 @@ pub(super) struct World {
     pub waiting: Mutex<Vec<&'static str>>,
     pub dead: Mutex<u64>,
     pub thumbnails: Mutex<HashMap<String, Bytes>>,
+    /// What Batman was asked, in order.
+    pub queries: Mutex<Vec<SearchQuery>>,
+    /// How many pictures each message to Nightwing held.
+    pub picture_batches: Mutex<Vec<usize>>,
     pub folder: tempfile::TempDir,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -84,6 +88,8 @@ impl World {
             waiting: Mutex::default(),
             dead: Mutex::new(2),
             thumbnails: Mutex::default(),
+            queries: Mutex::default(),
+            picture_batches: Mutex::default(),
             folder: tempfile::tempdir().expect("a folder"),
         };
         products.into_iter().for_each(|product| {
@@ -193,9 +199,15 @@ impl World {
                 reply.send(texts.iter().map(of).collect());
             }
             VisionMsg::EmbedImages { images, reply } => {
-                let of = |bytes: &Bytes| match bytes.first() {
-                    Some(0xff) => Ok(embedding(vec![1.0, 0.0])),
-                    _ => Err(VisionError::BadPicture { code: "not_a_picture", detail: "these bytes are no picture".into() }),
+                lock(&self.picture_batches).push(images.len());
+                let refused = |code, detail: &str| Err(VisionError::BadPicture { code, detail: detail.into() });
+                let of = |query: &PictureQuery| match (query.bytes.first(), query.crop) {
+                    (Some(0xff), None) => Ok(embedding(vec![1.0, 0.0])),
+                    (Some(0xff), Some(crop)) if crop.width < 0.01 => refused("crop_too_small", "the box is too small"),
+                    // What stands on the left looks like a camera, on the right like a shirt.
+                    (Some(0xff), Some(crop)) if crop.x < 0.5 => Ok(embedding(vec![1.0, 0.0])),
+                    (Some(0xff), Some(_)) => Ok(embedding(vec![0.0, 1.0])),
+                    _ => refused("not_a_picture", "these bytes are no picture"),
                 };
                 reply.send(images.iter().map(of).collect());
             }
@@ -265,7 +277,7 @@ impl World {
     }
 }
 
-struct Readers(Arc<World>);
+pub(super) struct Readers(pub(super) Arc<World>);
 
 struct Snapshot(BTreeMap<ProductId, Arc<ProductRevision>>);
 
@@ -414,40 +426,5 @@ impl VisionReader for Readers {
 
     fn counts(&self) -> VisionCounts {
         VisionCounts { images_embedded: 54, texts_embedded: 54, reused: 3, rejected: 1 }
-    }
-}
-
-impl Searcher for Readers {
-    /// Words found in the title first, then by cosine: as Batman's order in spirit.
-    fn search<'a>(&'a self, _: &'a Context, query: SearchQuery) -> Searching<'a> {
-        Box::pin(async move {
-            let products = lock(&self.0.products).clone();
-            let mut hits: Vec<Hit> = Vec::new();
-            for revision in products.values() {
-                let id = &revision.product.id;
-                let mut found_by = Vec::new();
-                let mut score = 0.0;
-                if query.words.as_ref().is_some_and(|words| revision.product.title.to_lowercase().contains(&words.to_lowercase())) {
-                    found_by.push("keyword");
-                    score += 1.0;
-                }
-                for (space, vector) in &query.vectors {
-                    if let Some(own) = self.vectors(id.as_str(), *space).first() {
-                        found_by.push(space.as_str());
-                        score += own.vector.iter().zip(vector.iter()).map(|(a, b)| a * b).sum::<f32>();
-                    }
-                }
-                if !found_by.is_empty() && !query.exclude.contains(id) {
-                    hits.push(Hit { product: id.clone(), score, found_by });
-                }
-            }
-            hits.sort_by(|left, right| right.score.total_cmp(&left.score).then_with(|| left.product.cmp(&right.product)));
-            hits.truncate(query.limit);
-            Ok(SearchAnswer { hits, degraded: Vec::new() })
-        })
-    }
-
-    fn stats(&self) -> IndexStats {
-        IndexStats { image_products: 54, text_products: 54, keyword_products: 54, vector_bytes: 359_424, ..IndexStats::default() }
     }
 }

@@ -61,6 +61,7 @@ impl House {
         let args = Args {
             config: self.config.clone(),
             keywords_dir: self.dir.path().join("keywords"),
+            spaces_dir: self.dir.path().join("spaces"),
             journal: self.journal.clone(),
             catalog: self.catalog.clone(),
             vision: self.vision.clone(),

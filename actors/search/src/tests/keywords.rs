@@ -211,7 +211,8 @@ async fn a_lost_damaged_or_foreign_index_is_made_anew() {
         }),
         ("words of another format", |dir| {
             let path = dir.join("keywords/meta.json");
-            let meta = fs::read_to_string(&path).expect("read").replace("\"payload\": \"1 ", "\"payload\": \"0 ");
+            let own = format!("\"payload\": \"{} ", words::FORMAT);
+            let meta = fs::read_to_string(&path).expect("read").replace(&own, "\"payload\": \"0 ");
             assert!(meta.contains("\"payload\": \"0 "), "{meta}");
             fs::write(path, meta).expect("written");
         }),

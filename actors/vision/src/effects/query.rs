@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use domain::ContentHash;
+use image::RgbImage;
 use kit::{Context, Reply};
-use protocol::vision::{EMBED_BATCH_MAX, Embedding, Space, VisionError};
+use protocol::vision::{Crop, EMBED_BATCH_MAX, Embedding, PictureQuery, Space, VisionError};
 
 use super::pictures::stage;
 use crate::actor::Args;
@@ -18,7 +18,7 @@ use crate::view::SpaceFile;
 /// What a query is made of.
 pub(crate) enum Ask {
     Texts(Vec<String>),
-    Images(Vec<Bytes>),
+    Images(Vec<PictureQuery>),
 }
 
 impl Ask {
@@ -64,7 +64,7 @@ fn embed(config: &Config, embedder: &dyn Embedder, file: &SpaceFile, ask: Ask) -
     let mut answers: Vec<Option<Result<Embedding, VisionError>>> = Vec::new();
     let mut inputs = Vec::new();
     let mut waiting = Vec::new();
-    let mut sort_in = |content: ContentHash, input: &dyn Fn() -> Result<Input, VisionError>| {
+    let mut sort_in = |content: ContentHash, input: &mut dyn FnMut() -> Result<Input, VisionError>| {
         if let Ok(Some(vector)) = file.file.get(content) {
             return answers.push(Some(Ok(Embedding { vector, content })));
         }
@@ -78,8 +78,17 @@ fn embed(config: &Config, embedder: &dyn Embedder, file: &SpaceFile, ask: Ask) -
         }
     };
     match &ask {
-        Ask::Texts(texts) => texts.iter().for_each(|text| sort_in(ContentHash::of(text.as_bytes()), &|| Ok(Input::Text(text.clone())))),
-        Ask::Images(images) => images.iter().for_each(|bytes| sort_in(ContentHash::of(bytes), &|| picture_input(config, bytes))),
+        Ask::Texts(texts) => {
+            texts.iter().for_each(|text| sort_in(ContentHash::of(text.as_bytes()), &mut || Ok(Input::Text(text.clone()))));
+        }
+        Ask::Images(images) => {
+            let mut decoder = Decoder { config, last: None };
+            for query in images {
+                let whole = ContentHash::of(&query.bytes);
+                let content = query.crop.map_or(whole, |crop| cropped_content(whole, crop));
+                sort_in(content, &mut || decoder.input(whole, query));
+            }
+        }
     }
     for (inputs, waiting) in inputs.chunks(batch_max).zip(waiting.chunks(batch_max)) {
         match embedder::embed(embedder, inputs) {
@@ -95,9 +104,44 @@ fn embed(config: &Config, embedder: &dyn Embedder, file: &SpaceFile, ask: Ask) -
     answers.into_iter().map(|answer| answer.unwrap_or_else(unanswered)).collect()
 }
 
+/// Names what a crop shows: the same for the same picture and rectangle, never the name of the whole picture.
+fn cropped_content(whole: ContentHash, crop: Crop) -> ContentHash {
+    let edges = [crop.x, crop.y, crop.width, crop.height];
+    let bytes: Vec<u8> = whole.0.into_iter().chain(edges.into_iter().flat_map(f32::to_le_bytes)).collect();
+    ContentHash::of(&bytes)
+}
+
+/// Keeps the picture decoded last, for the next crop of it.
+struct Decoder<'a> {
+    config: &'a Config,
+    last: Option<(ContentHash, RgbImage)>,
+}
+
+impl Decoder<'_> {
+    /// What the image model takes.
+    fn input(&mut self, whole: ContentHash, query: &PictureQuery) -> Result<Input, VisionError> {
+        let picture = match self.last.take() {
+            Some((content, picture)) if content == whole => picture,
+            _ => decode(self.config, &query.bytes)?,
+        };
+        let (_, picture) = self.last.insert((whole, picture));
+        let pixels = match query.crop {
+            Some(crop) => picture::prepare_crop(picture, crop),
+            None => picture::prepare(picture),
+        };
+        pixels.map(Input::Picture).map_err(|error| refusal(&error))
+    }
+}
+
 /// A picture's bytes as the image model takes them.
 pub(crate) fn picture_input(config: &Config, bytes: &[u8]) -> Result<Input, VisionError> {
-    let refuse = |error: PictureError| VisionError::BadPicture { code: error.code(), detail: error.to_string() };
-    let picture = picture::decode(bytes, config.image_bytes_max, config.image_pixels_max).map_err(refuse)?;
-    picture::prepare(&picture).map(Input::Picture).map_err(refuse)
+    picture::prepare(&decode(config, bytes)?).map(Input::Picture).map_err(|error| refusal(&error))
+}
+
+fn decode(config: &Config, bytes: &[u8]) -> Result<RgbImage, VisionError> {
+    picture::decode(bytes, config.image_bytes_max, config.image_pixels_max).map_err(|error| refusal(&error))
+}
+
+fn refusal(error: &PictureError) -> VisionError {
+    VisionError::BadPicture { code: error.code(), detail: error.to_string() }
 }

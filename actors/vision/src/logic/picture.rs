@@ -6,6 +6,7 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder as _, ImageEncoder as _, ImageError, ImageFormat, ImageReader, RgbImage};
+use protocol::vision::Crop;
 
 /// The side of the image model's input, in pixels.
 pub const INPUT_SIDE: usize = 224;
@@ -14,6 +15,11 @@ pub const PREPROCESSING: &str = "centre-crop-0.875/catmull-rom/224";
 
 /// Share of the shorter side that the centre crop keeps, in thousandths: 224 / (224 + 32).
 const CROP_THOUSANDTHS: u32 = 875;
+
+/// The least width and height of a crop, in pixels.
+pub const CROP_SIDE_MIN: u32 = 16;
+/// Shares of a picture that were rounded may end this much behind its edge.
+const CROP_SLACK: f32 = 1e-3;
 
 /// Why bytes are no usable picture.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +46,17 @@ pub enum PictureError {
     /// The file is larger than the bound.
     #[error("more than {0} bytes")]
     TooManyBytes(u64),
+    /// Not a rectangle within the picture.
+    #[error("the box must lie within the picture: shares from 0 to 1 of its width and height")]
+    CropOutside,
+    /// Shows next to nothing.
+    #[error("the box is {width} x {height} pixels, at least {CROP_SIDE_MIN} x {CROP_SIDE_MIN} are needed")]
+    CropTooSmall {
+        /// In pixels.
+        width: u32,
+        /// In pixels.
+        height: u32,
+    },
 }
 
 impl PictureError {
@@ -51,6 +68,8 @@ impl PictureError {
             Self::Damaged(_) => "damaged_picture",
             Self::TooManyPixels { .. } => "too_many_pixels",
             Self::TooManyBytes(_) => "too_many_bytes",
+            Self::CropOutside => "crop_outside_picture",
+            Self::CropTooSmall { .. } => "crop_too_small",
         }
     }
 }
@@ -92,6 +111,43 @@ pub fn decode(bytes: &[u8], bytes_max: u64, pixels_max: u64) -> Result<RgbImage,
 /// The model's input: centre crop, then an antialiased Catmull-Rom resize. The filter belongs to the model's contract.
 pub fn prepare(picture: &RgbImage) -> Result<Pixels, PictureError> {
     prepare_with(picture, FilterType::CatmullRom)
+}
+
+/// The model's input for a rectangle of the picture: all of it and nothing else, whatever its shape, in the middle of a white square
+/// as product pictures are.
+pub fn prepare_crop(picture: &RgbImage, crop: Crop) -> Result<Pixels, PictureError> {
+    let (left, top, width, height) = rectangle(picture, crop)?;
+    let side = INPUT_SIDE as u32;
+    let longest = u64::from(width.max(height));
+    let scaled = |length: u32| ((u64::from(length) * u64::from(side) + longest / 2) / longest).max(1) as u32;
+    let (small_width, small_height) = (scaled(width), scaled(height));
+    // Cut out first: the filter would reach beyond the edges of a rectangle within the picture.
+    let part = image::imageops::crop_imm(picture, left, top, width, height).to_image();
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+    let part = resize(&part, small_width, small_height, &options)?;
+    let mut pixels = vec![255; INPUT_SIDE * INPUT_SIDE * 3];
+    let (row, indent) = (small_width as usize * 3, (side - small_width) as usize / 2 * 3);
+    let rows = pixels.chunks_exact_mut(INPUT_SIDE * 3).skip((side - small_height) as usize / 2);
+    rows.zip(part.chunks_exact(row)).for_each(|(to, from)| to[indent..indent + row].copy_from_slice(from));
+    Ok(Pixels(pixels))
+}
+
+/// Left, top, width and height in pixels.
+fn rectangle(picture: &RgbImage, crop: Crop) -> Result<(u32, u32, u32, u32), PictureError> {
+    let edges = [crop.x, crop.y, crop.width, crop.height, crop.x + crop.width, crop.y + crop.height];
+    if edges.iter().any(|edge| !(0.0..=1.0 + CROP_SLACK).contains(edge)) {
+        return Err(PictureError::CropOutside);
+    }
+    let pixels = |from: f32, length: f32, side: u32| {
+        let at = |share: f32| ((f64::from(share) * f64::from(side)).round() as u32).min(side);
+        (at(from), at(from + length).saturating_sub(at(from)))
+    };
+    let (left, width) = pixels(crop.x, crop.width, picture.width());
+    let (top, height) = pixels(crop.y, crop.height, picture.height());
+    if width.min(height) < CROP_SIDE_MIN {
+        return Err(PictureError::CropTooSmall { width, height });
+    }
+    Ok((left, top, width, height))
 }
 
 /// A JPEG whose longest side is at most `side_max`; a smaller picture keeps its size.
@@ -303,8 +359,57 @@ pub(crate) mod tests {
         assert_ne!(prepare(&picture), prepare_with(&picture, FilterType::Bilinear));
     }
 
+    fn part(x: f32, y: f32, width: f32, height: f32) -> Crop {
+        Crop { x, y, width, height }
+    }
+
+    /// Blue, with a red rectangle from (100, 40) to (140, 120).
+    fn scene() -> RgbImage {
+        RgbImage::from_fn(200, 160, |x, y| Rgb(if (100..140).contains(&x) && (40..120).contains(&y) { [255, 0, 0] } else { [0, 0, 255] }))
+    }
+
+    #[test]
+    fn crops_by_table() {
+        for (crop, expected) in [
+            (part(0.0, 0.0, 1.0, 1.0), "prepared"),
+            (part(0.5, 0.25, 0.2, 0.5), "prepared"),
+            (part(0.9, 0.0, 0.1004, 1.0), "prepared"),
+            (part(0.9, 0.0, 0.2, 1.0), "crop_outside_picture"),
+            (part(0.0, 0.6, 1.0, 0.5), "crop_outside_picture"),
+            (part(-0.1, 0.0, 0.5, 0.5), "crop_outside_picture"),
+            (part(0.0, 0.0, -0.5, 0.5), "crop_outside_picture"),
+            (part(f32::NAN, 0.0, 0.5, 0.5), "crop_outside_picture"),
+            (part(0.0, 0.0, f32::INFINITY, 0.5), "crop_outside_picture"),
+            (part(0.1, 0.1, 0.0, 0.5), "crop_too_small"),
+            (part(0.1, 0.1, 0.5, 0.05), "crop_too_small"),
+        ] {
+            let found = prepare_crop(&scene(), crop).map_or_else(|error| error.code(), |_| "prepared");
+            assert_eq!(found, expected, "{crop:?}");
+        }
+    }
+
+    #[test]
+    fn a_crop_shows_its_rectangle_whole_and_nothing_else() {
+        let Pixels(pixels) = prepare_crop(&scene(), part(0.5, 0.25, 0.2, 0.5)).expect("prepared");
+        let colours: std::collections::BTreeSet<&[u8]> = pixels.chunks_exact(3).collect();
+        assert_eq!(colours.into_iter().collect::<Vec<_>>(), [&[255, 0, 0][..], &[255, 255, 255]], "red on white, none of the blue");
+        let red = pixels.chunks_exact(3).filter(|pixel| pixel[1] == 0).count();
+        assert_eq!(red, INPUT_SIDE * INPUT_SIDE / 2, "half as wide as high");
+        let row = &pixels[..INPUT_SIDE * 3];
+        assert!(row[..56 * 3].iter().all(|channel| *channel == 255) && row[56 * 3..][..3] == [255, 0, 0], "in the middle");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn any_crop_of_any_shape_is_prepared_or_refused(
+            width in 1_u32..400, height in 1_u32..400, x in -0.1_f32..1.1, y in -0.1_f32..1.1, w in -0.1_f32..1.1, h in -0.1_f32..1.1,
+        ) {
+            if let Ok(prepared) = prepare_crop(&RgbImage::new(width, height), part(x, y, w, h)) {
+                prop_assert_eq!(prepared.0.len(), INPUT_SIDE * INPUT_SIDE * 3);
+            }
+        }
 
         #[test]
         fn any_shape_gives_an_input_of_the_same_size(width in 1_u32..400, height in 1_u32..400) {
