@@ -2,6 +2,7 @@
 
 mod house;
 mod keywords;
+mod queries;
 mod vectors;
 
 use std::time::Duration;

@@ -16,21 +16,23 @@ pub struct Background {
 const DEVIATIONS_BESIDE_KEYWORDS: f32 = 4.0;
 /// The same where keywords found nothing: a query in other words is still answered, a meaningless one is not.
 const DEVIATIONS_ALONE: f32 = 3.0;
-/// The floor where there are too few products to know the background: unrelated texts of sentence models lie mostly below it.
-const FLOOR_OF_FEW: f32 = 0.25;
+/// Unrelated texts of sentence models lie mostly below this, whatever the sample says: the floor is never lower.
+const FLOOR_MIN: f32 = 0.28;
+/// Related texts lie mostly above this: where half of the catalog is related, as shoes are in a shoe shop, the sample is no
+/// background, so the floor is never higher. Beside keywords, and alone.
+const FLOOR_MAX: [f32; 2] = [0.42, 0.35];
 /// The background taken for granted where it is not known.
 const MEAN_OF_FEW: f32 = 0.1;
-/// The least distance from the background's mean to the floor: a sample of a few alike products has next to no deviation.
-const DISTANCE_MIN: f32 = 0.1;
 
 impl Background {
     /// The cosine below which likeness is no better than chance.
     pub fn floor(&self, beside_keywords: bool) -> f32 {
         if !self.is_known {
-            return FLOOR_OF_FEW;
+            return FLOOR_MIN;
         }
-        let deviations = if beside_keywords { DEVIATIONS_BESIDE_KEYWORDS } else { DEVIATIONS_ALONE };
-        self.mean + (deviations * self.deviation).max(DISTANCE_MIN)
+        let (deviations, most) =
+            if beside_keywords { (DEVIATIONS_BESIDE_KEYWORDS, FLOOR_MAX[0]) } else { (DEVIATIONS_ALONE, FLOOR_MAX[1]) };
+        (self.mean + deviations * self.deviation).clamp(FLOOR_MIN, most)
     }
 
     /// How sure a cosine is: 0 at the background's mean, 1 for what is the same.
@@ -45,13 +47,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_floor_stands_above_the_background_and_higher_beside_keywords() {
-        let wide = Background { mean: 0.1, deviation: 0.08, is_known: true };
-        assert!(wide.floor(true) > wide.floor(false) && wide.floor(false) > wide.mean);
-        let narrow = Background { mean: 0.4, deviation: 0.0, is_known: true };
-        assert!((narrow.floor(false) - 0.5).abs() < 1e-6, "a sample without spread keeps a distance");
-        let few = Background { is_known: false, ..wide };
-        assert_eq!((few.floor(true), few.floor(false)), (FLOOR_OF_FEW, FLOOR_OF_FEW));
+    fn the_floor_by_table() {
+        let background = |mean, deviation| Background { mean, deviation, is_known: true };
+        for (background, beside_keywords, expected) in [
+            (background(0.1, 0.07), false, 0.31),
+            (background(0.1, 0.07), true, 0.38),
+            (background(0.02, 0.03), false, FLOOR_MIN),
+            (background(0.4, 0.1), false, FLOOR_MAX[1]),
+            (background(0.4, 0.1), true, FLOOR_MAX[0]),
+            (Background { is_known: false, ..background(0.4, 0.1) }, true, FLOOR_MIN),
+        ] {
+            assert!((background.floor(beside_keywords) - expected).abs() < 1e-6, "{background:?} {beside_keywords}");
+        }
     }
 
     #[test]

@@ -122,7 +122,9 @@ impl Segment {
     pub(crate) fn has_word(&self, doc: u32, word: &str) -> tantivy::Result<bool> {
         for number in self.vocabulary().exact(word) {
             let info = self.vocabulary().term_info(number);
-            if self.words.read_postings_from_terminfo(&info, IndexRecordOption::Basic)?.seek(doc) == doc {
+            let mut postings = self.words.read_postings_from_terminfo(&info, IndexRecordOption::Basic)?;
+            // Postings only go forward, and begin at their first document.
+            if postings.doc() <= doc && postings.seek(doc) == doc {
                 return Ok(true);
             }
         }

@@ -192,6 +192,17 @@ fn spelling_by_table() {
 }
 
 #[test]
+fn of_two_words_that_may_be_meant_the_one_that_the_best_hit_has_is_told() {
+    // The commoner word begins behind the document that the rarer one is in.
+    let mut titles = vec!["books"];
+    titles.extend(["boots of leather for long walks"; 9]);
+    let mut shop = Shop::of(&titles);
+    let (ids, found) = shop.find(&Request { text: "boods", limit: 20, ..Request::default() });
+    assert_eq!(ids[0], "p000");
+    assert_eq!(found.interpretation.corrections[0].to, "books");
+}
+
+#[test]
 fn what_was_asked_for_goes_before_what_may_have_been_meant() {
     let mut titles = vec!["Adidas adidas shoes"; 40];
     titles.push("Plain bag by Adidos for sports and travel with a long name");
