@@ -217,20 +217,22 @@ function forgetPhoto() {
   if (stage) stage.hidden = true;
 }
 
-/** The view of the photo and its boxes, narrowed down as the form says. */
-async function photoView(offset = 0) {
+const narrows = (name) => name.startsWith("f.") || ["min", "max", "sort"].includes(name);
+
+/** The view of the photo and its boxes, narrowed down as the form says; a photo that has just come is looked for everywhere. */
+async function photoView({ offset = 0, isNew = false } = {}) {
   const form = new FormData();
-  const filters = $("#view [data-photo] #filters");
-  if (filters) for (const [name, value] of new FormData(filters)) if (value) form.append(name, value);
+  const filters = isNew ? null : $("#view #filters");
+  if (filters) for (const [name, value] of new FormData(filters)) if (value && narrows(name)) form.append(name, value);
   if (boxes.length) form.append("boxes", JSON.stringify(boxes));
   if (offset) form.append("offset", offset);
   form.append("image", photo);
   return load("/store", { method: "POST", body: form });
 }
 
-async function searchPhoto() {
+async function searchPhoto(options = {}) {
   try {
-    show(await photoView());
+    show(await photoView(options));
   } catch (error) {
     complain(error);
   }
@@ -254,7 +256,7 @@ async function searchBy(chosenFile) {
   words.value = "";
   stage.hidden = false;
   draw();
-  await searchPhoto();
+  await searchPhoto({ isNew: true });
   scrollTo({ top: 0 });
 }
 file?.addEventListener("change", () => {
@@ -298,7 +300,7 @@ let later = 0;
 function boxesChanged() {
   draw();
   clearTimeout(later);
-  later = setTimeout(searchPhoto, 250);
+  later = setTimeout(() => searchPhoto(), 250);
 }
 
 function draw(draft = null) {
@@ -427,7 +429,7 @@ document.addEventListener("click", async (event) => {
   const further = event.target.closest("[data-offset]");
   if (further && photo) {
     try {
-      append(await photoView(further.dataset.offset));
+      append(await photoView({ offset: further.dataset.offset }));
     } catch (error) {
       complain(error);
     }
