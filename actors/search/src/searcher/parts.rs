@@ -26,8 +26,9 @@ const BACKGROUND_ROWS_MIN: usize = 30;
 const COLOUR_DISTANCE_MAX: f32 = 0.15;
 /// Values of one attribute that are taken for a colour.
 const COLOUR_VALUES_MAX: usize = 64;
-/// What keywords count beside meaning when no product has all of the words.
-const RELAXED_WEIGHT: f32 = 0.5;
+/// What keywords count beside meaning when products have all of the words, and when none has.
+const WORDS_WEIGHT: f32 = 2.0;
+const RELAXED_WEIGHT: f32 = 1.0;
 
 /// What the parts found.
 pub(crate) struct Parts {
@@ -100,9 +101,10 @@ impl Parts {
             self.did_you_mean =
                 other.map_err(|error| SearchError::Index(error.to_string()))?.filter(|other| Some(other) != self.corrected.as_ref());
         }
+        // Squared, so that what has the words half as well counts for much less.
         let best = found.hits.first().map_or(1.0, |hit| hit.1).max(f32::MIN_POSITIVE);
-        let hits = found.hits.iter().map(|(slot, score)| Found { slot: *slot, score: *score, sureness: score / best }).collect();
-        let weight = if read.dropped.is_empty() { 1.0 } else { RELAXED_WEIGHT };
+        let hits = found.hits.iter().map(|(slot, score)| Found { slot: *slot, score: *score, sureness: (score / best).powi(2) }).collect();
+        let weight = if read.dropped.is_empty() { WORDS_WEIGHT } else { RELAXED_WEIGHT };
         self.lists.push(RankedList { name: "keyword", weight, found: hits });
         self.matched = Some(found.matched);
         Ok(())
@@ -174,7 +176,7 @@ impl Parts {
         if !query.cut_off || space != Space::Text {
             return None;
         }
-        let beside_keywords = self.lists.iter().any(|list| list.name == "keyword" && list.weight == 1.0 && !list.found.is_empty());
+        let beside_keywords = self.lists.iter().any(|list| list.name == "keyword" && list.weight == WORDS_WEIGHT && !list.found.is_empty());
         let floor = background.floor(beside_keywords);
         self.floor = Some(floor);
         Some(floor)
