@@ -5,4 +5,6 @@ mod support;
 mod command_line;
 mod faults;
 mod http;
+mod relevance;
+mod search;
 mod tidy;
