@@ -1,5 +1,4 @@
-//! Dot products for search: one query against one row, against many rows of a matrix four at a time, and many queries against
-//! many rows in tiles.
+//! Dot products for search: one query against one row, and many queries against many rows in tiles.
 #![allow(unsafe_code, reason = "SIMD loads through raw pointers")]
 
 use crate::simd::{Isa, Lanes, dispatch};
@@ -13,24 +12,9 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     dot_with(Isa::best(), a, b)
 }
 
-/// The dot product of `query` with each row of `rows` (`[out.len(), dim]`, row-major), written to `out`.
-///
-/// # Panics
-/// When `query` has not `dim` numbers or `rows` not `out.len() * dim`.
-pub fn dot_rows(query: &[f32], rows: &[f32], dim: usize, out: &mut [f32]) {
-    assert_eq!(query.len(), dim, "the query's length is the dimension");
-    assert_eq!(rows.len(), dim * out.len(), "one row per result");
-    dot_rows_with(Isa::best(), query, rows, out);
-}
-
 dispatch! {
     /// [`dot`] on a chosen instruction set.
     pub fn dot_with(a: &[f32], b: &[f32]) -> f32; dot_scalar, dot_lanes
-}
-
-dispatch! {
-    /// [`dot_rows`] on a chosen instruction set.
-    pub fn dot_rows_with(query: &[f32], rows: &[f32], out: &mut [f32]); dot_rows_scalar, dot_rows_lanes
 }
 
 dispatch! {
@@ -53,7 +37,7 @@ fn matrix_shape(queries: &[f32], rows: &[f32], dim: usize, out: &[f32]) -> (usiz
 fn dot_matrix_scalar(queries: &[f32], rows: &[f32], dim: usize, out: &mut [f32]) {
     let (_, row_count) = matrix_shape(queries, rows, dim, out);
     for (query, out) in queries.chunks_exact(dim).zip(out.chunks_exact_mut(row_count.max(1))) {
-        dot_rows_scalar(query, rows, out);
+        out.iter_mut().zip(rows.chunks_exact(dim)).for_each(|(result, row)| *result = dot_scalar(query, row));
     }
 }
 
@@ -140,13 +124,6 @@ fn dot_scalar(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
-fn dot_rows_scalar(query: &[f32], rows: &[f32], out: &mut [f32]) {
-    assert_eq!(rows.len(), query.len() * out.len(), "one row per result");
-    for (index, result) in out.iter_mut().enumerate() {
-        *result = dot_scalar(query, &rows[index * query.len()..][..query.len()]);
-    }
-}
-
 #[inline(always)]
 unsafe fn dot_lanes<S: Lanes>(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len(), "vectors of one length");
@@ -172,54 +149,6 @@ unsafe fn dot_lanes<S: Lanes>(a: &[f32], b: &[f32]) -> f32 {
     }
 }
 
-#[inline(always)]
-unsafe fn dot_rows_lanes<S: Lanes>(query: &[f32], rows: &[f32], out: &mut [f32]) {
-    let dim = query.len();
-    assert_eq!(rows.len(), dim * out.len(), "one row per result");
-    let fours = out.len() / 4 * 4;
-    for first in (0..fours).step_by(4) {
-        // SAFETY: rows first..first + 4 lie within `rows`; the caller is compiled for S.
-        let sums = unsafe { four_rows::<S>(query.as_ptr(), rows.as_ptr().add(first * dim), dim) };
-        out[first..first + 4].copy_from_slice(&sums);
-    }
-    for index in fours..out.len() {
-        // SAFETY: the caller is compiled for S.
-        out[index] = unsafe { dot_lanes::<S>(query, &rows[index * dim..][..dim]) };
-    }
-}
-
-/// One query against four rows that follow each other: each piece of the query is loaded once for all four.
-#[inline(always)]
-unsafe fn four_rows<S: Lanes>(query: *const f32, rows: *const f32, dim: usize) -> [f32; 4] {
-    // SAFETY: the caller vouches for `dim` floats of query and `4 * dim` of rows; `at + part <= dim`.
-    unsafe {
-        let mut sums = [[S::splat(0.0); 2]; 4];
-        let mut at = 0;
-        while at + 2 * S::WIDTH <= dim {
-            let q = [S::load(query.add(at)), S::load(query.add(at + S::WIDTH))];
-            for (row, sum) in sums.iter_mut().enumerate() {
-                let from = rows.add(row * dim + at);
-                sum[0] = q[0].mul_add(S::load(from), sum[0]);
-                sum[1] = q[1].mul_add(S::load(from.add(S::WIDTH)), sum[1]);
-            }
-            at += 2 * S::WIDTH;
-        }
-        while at < dim {
-            let part = (dim - at).min(S::WIDTH);
-            let q = S::load_part(query.add(at), part);
-            for (row, sum) in sums.iter_mut().enumerate() {
-                sum[0] = q.mul_add(S::load_part(rows.add(row * dim + at), part), sum[0]);
-            }
-            at += part;
-        }
-        let mut results = [0.0; 4];
-        for (result, sum) in results.iter_mut().zip(sums) {
-            *result = sum[0].add(sum[1]).sum();
-        }
-        results
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,19 +165,11 @@ mod tests {
 
         #[test]
         fn every_variant_equals_the_exact_sum(
-            (dim, values) in (0usize..150).prop_flat_map(|dim| (Just(dim), prop::collection::vec(-2f32..2.0, dim * 12))),
-            count in 0usize..=11,
+            (dim, values) in (0usize..150).prop_flat_map(|dim| (Just(dim), prop::collection::vec(-2f32..2.0, dim * 2))),
         ) {
-            let (query, rows) = values.split_at(dim);
-            let rows = &rows[..count * dim];
+            let (query, row) = values.split_at(dim);
             for isa in Isa::available() {
-                let mut out = vec![f32::NAN; count];
-                dot_rows_with(isa, query, rows, &mut out);
-                for (index, got) in out.iter().enumerate() {
-                    let row = &rows[index * dim..][..dim];
-                    prop_assert!(close(*got, query, row), "{} row {index} of {count}, dim {dim}", isa.name());
-                    prop_assert!(close(dot_with(isa, query, row), query, row), "{} dim {dim}", isa.name());
-                }
+                prop_assert!(close(dot_with(isa, query, row), query, row), "{} dim {dim}", isa.name());
             }
         }
 
@@ -278,20 +199,9 @@ mod tests {
     #[test]
     fn real_widths() {
         for dim in [384, 1280] {
-            let values: Vec<f32> = (0..dim * 9).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
-            let mut out = vec![0.0; 8];
-            dot_rows(&values[..dim], &values[dim..], dim, &mut out);
-            for (index, got) in out.iter().enumerate() {
-                let row = &values[(index + 1) * dim..][..dim];
-                assert!(close(*got, &values[..dim], row));
-                assert!((got - dot(&values[..dim], row)).abs() < 1e-3);
-            }
+            let values: Vec<f32> = (0..dim * 2).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+            let (query, row) = values.split_at(dim);
+            assert!(close(dot(query, row), query, row));
         }
-    }
-
-    #[test]
-    #[should_panic(expected = "one row per result")]
-    fn a_short_matrix_is_refused() {
-        dot_rows(&[1.0, 2.0], &[1.0, 2.0, 3.0], 2, &mut [0.0; 2]);
     }
 }

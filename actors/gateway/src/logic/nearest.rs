@@ -1,14 +1,10 @@
 //! The known name nearest to one that is not known.
 
+use domain::filter::nearest_names;
+
 /// The candidate with the smallest edit distance, if it is near enough to be meant.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near_max = (name.chars().count() / 2).clamp(1, 4);
-    candidates
-        .into_iter()
-        .map(|candidate| (distance(name, candidate), candidate))
-        .filter(|(edits, _)| *edits <= near_max)
-        .min()
-        .map(|(_, candidate)| candidate)
+    nearest_names(name, candidates, 1).into_iter().next()
 }
 
 /// Takes serde's "unknown field `a`, expected one of `b`, `c`" apart: the name and the names that are known.
@@ -19,34 +15,9 @@ pub(crate) fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
     Some((name, quoted.collect()))
 }
 
-/// Levenshtein distance in characters; names are short, so the quadratic form will do.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in right.iter().enumerate() {
-            let substituted = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[right.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distances_by_table() {
-        for (left, right, edits) in
-            [("", "", 0), ("", "abc", 3), ("kitten", "sitting", 3), ("limit", "limit", 0), ("offfset", "offset", 1), ("färbe", "farbe", 1)]
-        {
-            assert_eq!((distance(left, right), distance(right, left)), (edits, edits), "{left} {right}");
-        }
-    }
 
     #[test]
     fn a_name_far_from_all_is_not_guessed() {

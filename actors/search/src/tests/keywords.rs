@@ -1,14 +1,11 @@
-//! Words: languages, identifiers, hostile text, and an index that is opened, mended or made anew.
+//! Words in the house: a changed text, and an index that is opened, mended or made anew.
 
 use std::fs;
 use std::path::Path;
 
 use domain::{AttributeValue, CategoryPath, Offer, Parts, Product, Provenance, Source, Variant};
 use kit::Scene;
-use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
-use protocol::search::{SearchQuery, Searcher};
+use protocol::search::Searcher;
 
 use super::house::{House, product};
 
@@ -55,104 +52,6 @@ async fn open_shop(scene: &mut Scene) -> House {
     house.start(scene).await;
     house.followed().await;
     house
-}
-
-#[tokio::test]
-async fn queries_by_table() {
-    let mut scene = Scene::new();
-    let house = open_shop(&mut scene).await;
-    let cases: [(&str, &[&str]); 30] = [
-        ("camera", &["en2", "en3"]),
-        ("CAMERA bag", &["en3"]),
-        ("cam", &["en2", "en3"]),
-        ("tshirt", &["en"]),
-        ("t-shirt", &["en"]),
-        ("t shirt", &["en"]),
-        ("herrenhemd", &["de"]),
-        ("ÖKO baumwolle", &["de"]),
-        ("weiss", &["de"]),
-        ("vrtačka", &["cz"]),
-        ("vrtacka makita", &["cz"]),
-        ("PŘÍKLEPOVÁ", &["cz"]),
-        ("plaque", &["fr"]),
-        ("oeil de tigre", &["fr"]),
-        ("œil-de-tigre", &["fr"]),
-        ("елочная", &["ru"]),
-        ("Ёлочная игрушка", &["ru"]),
-        ("靴下", &["ja"]),
-        ("メンズ靴下", &["ja"]),
-        ("靴", &["ja2", "ja"]),
-        ("子供", &["ja2"]),
-        ("sohne", &["drill-1"]),
-        ("werkzeug", &["drill-1"]),
-        ("dunkelgrun xxl", &["drill-1"]),
-        ("bc-fu-li3560", &["drill-1"]),
-        ("BCFULI3560", &["drill-1"]),
-        ("12345678905", &["drill-1"]),
-        ("sku 9", &["drill-1"]),
-        ("drill-1", &["drill-1"]),
-        ("nothing of the kind", &[]),
-    ];
-    for (words, expected) in cases {
-        assert_eq!(house.words(words).await, expected, "{words:?}");
-    }
-    // No product has all of these words, so those with any of them are found.
-    assert_eq!(house.words("camera vrtačka").await.len(), 3);
-    scene.end().await;
-}
-
-#[tokio::test]
-async fn an_identifier_goes_before_every_word() {
-    let mut scene = Scene::new();
-    let house = House::new();
-    let mut named = product("z", "Plain thing");
-    named.sku = Some("makita".into());
-    house.put(named, Parts::ALL).await;
-    for number in 0..5 {
-        house.put(product(&format!("a{number}"), "Makita Makita"), Parts::ALL).await;
-    }
-    house.start(&mut scene).await;
-    house.followed().await;
-    assert_eq!(house.words("makita").await, ["z", "a0", "a1", "a2", "a3", "a4"], "and equal ones are ordered by id");
-    let query = SearchQuery { words: Some("makita".into()), limit: 3, ..SearchQuery::default() };
-    assert_eq!(house.ids(query).await, ["z", "a0", "a1"]);
-    scene.end().await;
-}
-
-#[tokio::test]
-async fn no_query_is_an_error_because_of_its_words() {
-    let mut scene = Scene::new();
-    let house = open_shop(&mut scene).await;
-    let long = "camera ".repeat(10_000);
-    let fixed = [
-        "",
-        " ",
-        "\"",
-        "title:",
-        "a AND OR NOT (",
-        "[* TO *]",
-        "*",
-        "+-+-",
-        "camera\u{0}",
-        "\u{feff}\u{202e}",
-        "💥👟",
-        "'; DROP TABLE",
-        "\\",
-        "a~2^9",
-        &long,
-    ];
-    for words in fixed {
-        let query = SearchQuery { words: Some(words.into()), limit: 5, ..SearchQuery::default() };
-        assert!(house.search(query).await.is_ok(), "{words:.50?}");
-    }
-    let mut runner = TestRunner::deterministic();
-    for _ in 0..300 {
-        let words = "\\PC{0,60}|[\\x00-\\x7f]{0,60}".new_tree(&mut runner).expect("a text").current();
-        let query = SearchQuery { words: Some(words.clone()), limit: 5, ..SearchQuery::default() };
-        assert!(house.search(query).await.is_ok(), "{words:?}");
-    }
-    assert_eq!(house.words(&long).await, ["en2", "en3"]);
-    scene.end().await;
 }
 
 #[tokio::test]
