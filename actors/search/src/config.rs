@@ -9,6 +9,18 @@ use words::Synonyms;
 /// Tantivy takes no less for one indexing thread.
 const KEYWORD_MEMORY_BYTES_MIN: usize = 15_000_000;
 
+/// Whether exact searches may use a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GpuUse {
+    /// Where there is one that is faster than the CPU.
+    Auto,
+    /// Never.
+    Off,
+    /// A driver that runs on the CPU, however slow it is: for tests.
+    Software,
+}
+
 /// Batman's configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,6 +37,10 @@ pub struct Config {
     pub commit_changes_max: usize,
     /// The part of deleted vector rows above which a segment is written anew.
     pub dead_ratio_max: f32,
+    /// Whether exact searches may use a GPU: one that is faster than the CPU (`auto`), or none (`off`).
+    pub gpu: GpuUse,
+    /// Spaces of more vectors are not copied to the GPU.
+    pub gpu_rows_max: usize,
     /// Threads that build vector segments in the background; 0 takes half of the processors.
     pub index_threads: usize,
     /// The recall that approximate vector searches are set up for: 0.95, 0.99 or 0.999.
@@ -44,6 +60,8 @@ impl Default for Config {
             commit_interval_ms_max: 300,
             commit_changes_max: 20_000,
             dead_ratio_max: 0.125,
+            gpu: GpuUse::Auto,
+            gpu_rows_max: 1_000_000,
             index_threads: 0,
             recall_target: 0.99,
             recall_sample: 1_000,
@@ -66,6 +84,7 @@ impl Config {
             text.and_then(|text| Synonyms::parse(&text).map_err(|error| error.to_string())).err()
         };
         let checks = [
+            within("gpu_rows_max", self.gpu_rows_max as u64, 1, 100_000_000),
             within("index_threads", self.index_threads as u64, 0, 64),
             within("recall_sample", u64::from(self.recall_sample), 0, 1_000_000_000),
             (!(0.5..=1.0).contains(&self.recall_target))
@@ -133,12 +152,14 @@ mod tests {
             commit_interval_ms_max: 1 << 40,
             commit_changes_max: 0,
             dead_ratio_max: f32::NAN,
+            gpu: GpuUse::Off,
+            gpu_rows_max: 0,
             index_threads: 65,
             recall_target: 2.0,
             recall_sample: u32::MAX,
             synonyms_file: "no/such/file".into(),
         };
         let names: Vec<_> = bad.problems().into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names.len(), 10, "{names:?}");
+        assert_eq!(names.len(), 11, "{names:?}");
     }
 }

@@ -39,6 +39,6 @@ mod tests;
 mod view;
 
 pub use actor::{Args, Batman};
-pub use config::Config;
+pub use config::{Config, GpuUse};
 pub use protocol::search::NAME;
 pub use view::View;

@@ -16,6 +16,7 @@ use protocol::search::{FACETS_MAX, HITS_MAX, Hit, Part, SORT_KEYS_MAX, SearchAns
 use protocol::vision::Space;
 use vectors::planner::Effort;
 
+use crate::indexer::gpu::Gpu;
 use crate::logic::Slot;
 use crate::logic::fuse::{Fused, fuse};
 use crate::view::{Keywords, SpaceIndex};
@@ -38,6 +39,7 @@ pub(crate) struct Snapshots {
     pub(crate) columns: Arc<columns::Snapshot>,
     pub(crate) spaces: [Option<Arc<SpaceIndex>>; Space::ALL.len()],
     pub(crate) keywords: Option<Arc<Keywords>>,
+    pub(crate) gpu: Arc<Gpu>,
 }
 
 impl Snapshots {

@@ -17,6 +17,7 @@ use words::{QueryLog, SuggestionKind};
 use crate::config::Config;
 use crate::indexer::columns::ColumnSeat;
 use crate::indexer::follower::ASKED_MIN;
+use crate::indexer::gpu::{Gpu, GpuKeeper};
 use crate::searcher::{Snapshots, answer};
 
 /// The vectors of one model.
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     version: watch::Sender<u64>,
     followed: watch::Sender<u64>,
     pub(crate) column_seat: ColumnSeat,
+    /// The vectors' copies on a GPU.
+    pub(crate) gpu: Arc<Gpu>,
     /// What shoppers asked for and found.
     query_log: Mutex<QueryLog>,
     /// Held by the thread that writes the keyword index, for as long as it lives.
@@ -63,6 +66,7 @@ impl Shared {
             version: watch::Sender::new(0),
             followed: watch::Sender::new(0),
             column_seat,
+            gpu: Arc::default(),
             query_log: Mutex::new(QueryLog::new(ASKED_MIN)),
             keyword_seat: Mutex::new(()),
             space_seat: Mutex::new(()),
@@ -138,7 +142,12 @@ impl Shared {
     }
 
     fn snapshots(&self) -> Snapshots {
-        Snapshots { columns: self.columns(), spaces: Space::ALL.map(|space| self.space(space)), keywords: self.keywords.load_full() }
+        Snapshots {
+            columns: self.columns(),
+            spaces: Space::ALL.map(|space| self.space(space)),
+            keywords: self.keywords.load_full(),
+            gpu: Arc::clone(&self.gpu),
+        }
     }
 }
 
@@ -156,6 +165,7 @@ fn report(space: Space, index: &SpaceIndex) {
 pub struct View {
     shared: Arc<Shared>,
     workers: Workers<SearchQuery, Result<SearchAnswer, SearchError>>,
+    _gpu: GpuKeeper,
 }
 
 impl View {
@@ -174,7 +184,8 @@ impl View {
                 Ok(answer)
             }
         })?;
-        Ok(Arc::new(Self { shared, workers }))
+        let keeper = GpuKeeper::spawn(config, &shared)?;
+        Ok(Arc::new(Self { shared, workers, _gpu: keeper }))
     }
 
     /// Follows the index's version: changes whenever searches can see something new.

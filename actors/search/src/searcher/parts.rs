@@ -143,12 +143,14 @@ impl Parts {
             effort: if query.is_exact { Effort::Exact } else { effort },
             is_late: &|| context.is_expired(),
         };
-        let (outcome, found) = HITS
+        let (outcome, by_gpu, found) = HITS
             .with_borrow_mut(|hits| {
-                let outcome = index.reader.search(&search, hits)?;
+                let by_gpu = snapshots.gpu.search(space, index, &search, hits);
+                let outcome = by_gpu.map_or_else(|| index.reader.search(&search, hits), Ok)?;
                 let kept = hits.iter().filter(|hit| floor.is_none_or(|floor| hit.score >= floor));
                 Ok((
                     outcome,
+                    by_gpu.is_some(),
                     kept.map(|hit| Found { slot: hit.owner, score: hit.score, sureness: background.sureness(hit.score) }).collect(),
                 ))
             })
@@ -156,7 +158,7 @@ impl Parts {
         if outcome.is_late {
             return Err(SearchError::Busy("the search ran out of time".into()));
         }
-        self.plans.push(format!("{}:{}", space.as_str(), strategy(outcome.strategy)));
+        self.plans.push(format!("{}:{}", space.as_str(), if by_gpu { "gpu" } else { strategy(outcome.strategy) }));
         self.lists.push(RankedList { name: space.as_str(), weight: 1.0, found });
         Ok(())
     }

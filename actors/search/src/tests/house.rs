@@ -15,7 +15,7 @@ use ractor::ActorRef;
 use store::{Journal, JournalConfig, NewRecord, Record};
 use tempfile::TempDir;
 
-use crate::{Args, Batman, Config, View};
+use crate::{Args, Batman, Config, GpuUse, View};
 
 /// Numbers in the vectors of these tests.
 pub(super) const DIMENSIONS: usize = 4;
@@ -51,7 +51,11 @@ impl House {
 
     /// The process starts again on the same folder.
     pub(super) fn reopen(dir: TempDir, catalog: Arc<Catalog>, vision: Arc<Vision>) -> Self {
-        let config = Config { search_threads: 1, commit_interval_ms_max: 0, ..Config::default() };
+        Self::with_gpu(dir, catalog, vision, GpuUse::Off)
+    }
+
+    pub(super) fn with_gpu(dir: TempDir, catalog: Arc<Catalog>, vision: Arc<Vision>, gpu: GpuUse) -> Self {
+        let config = Config { search_threads: 1, commit_interval_ms_max: 0, gpu, ..Config::default() };
         let journal = Journal::open(&dir.path().join("journal"), JournalConfig::default()).expect("the journal opens");
         let view = View::open(&config).expect("search threads");
         Self { dir, config, journal, catalog, vision, view, address: Address::new(crate::NAME, 64) }

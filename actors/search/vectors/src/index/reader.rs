@@ -105,6 +105,22 @@ impl Reader {
         Some(vector)
     }
 
+    /// Calls `each` with the owner and the exact vector of every row that is alive, until it gives `false`. While others write, it
+    /// depends on the moment which of their rows are among them: what was read is the index of one [`Self::version`] when that is
+    /// the same before and afterwards.
+    pub fn for_each_row(&self, mut each: impl FnMut(u32, &[f32]) -> bool) {
+        let snapshot = self.shared.snapshot.load_full();
+        let mut vector = vec![0.0; self.shared.options.dimensions];
+        for unit in &snapshot.units {
+            for row in unit.alive_rows() {
+                unit.vector(row, &mut vector);
+                if !each(unit.owner(row), &vector) {
+                    return;
+                }
+            }
+        }
+    }
+
     /// Changes whenever a row comes or goes.
     #[must_use]
     pub fn version(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::best::{Best, Scored, equal_floor};
 use super::reader::{Background, Hit, Outcome, Query};
@@ -30,6 +31,8 @@ const TAIL_RERANK_MIN: usize = 48;
 const TAIL_GATHER_MAX: usize = 512;
 /// A place may point to a segment newer than the snapshot; then the snapshot is taken anew.
 const SNAPSHOTS_MAX: usize = 8;
+/// An exact search among at most so many owners looks them up rather than passing over all rows.
+const EXACT_GATHER_MAX: usize = 1024;
 /// Rows that a background distribution is made of.
 const BACKGROUND_ROWS: usize = 512;
 
@@ -150,6 +153,7 @@ fn run(
     prepared: usize,
     hits: &mut Vec<Hit>,
 ) -> Outcome {
+    let version = shared.version.load(Ordering::Acquire);
     let owners = shared.owners.count();
     let matching = query.allow.map_or(owners, |allow| shared.owners.count_in(allow));
     let mut outcome = Outcome { strategy: Strategy::Gather, matching, is_late: clock.look() };
@@ -159,9 +163,11 @@ fn run(
     let share = matching as f64 / owners.max(1) as f64;
     let mut snapshot = shared.snapshot.load_full();
     let mut gathers = false;
-    if let Some(allow) =
-        query.allow.filter(|_| query.effort != Effort::Exact && gather_is_cheapest(&snapshot, query.effort, matching, share))
-    {
+    let looks_up = || match query.effort {
+        Effort::Exact => matching <= EXACT_GATHER_MAX,
+        effort => gather_is_cheapest(&snapshot, effort, matching, share),
+    };
+    if let Some(allow) = query.allow.filter(|_| looks_up()) {
         for _ in 0..SNAPSHOTS_MAX {
             gathers = collect(shared, &snapshot, allow, &mut buffers.rows);
             if gathers {
@@ -181,6 +187,11 @@ fn run(
     loop {
         outcome.strategy = visit.all(buffers, prepared, hits);
         outcome.is_late = clock.late.get();
+        if visit.gathers && visit.effort == Effort::Exact && shared.version.load(Ordering::Acquire) != version && !outcome.is_late {
+            // Rows that were collected may have been replaced since: a pass over all rows meets the new ones.
+            visit.gathers = false;
+            continue;
+        }
         if outcome.is_late || hits.len() >= wanted || visit.effort == Effort::Exact {
             return outcome;
         }
@@ -291,6 +302,12 @@ impl Visit<'_> {
         let Stored { segment, belongings, .. } = stored;
         let (filter, clock) = (self.filter, self.clock);
         let counts = |row: u32| !clock.tick() && belongings.alive.contains(row) && filter.lets(belongings.owner(row));
+        if self.effort == Effort::Exact && self.gathers {
+            let all = rows.len().max(1);
+            let budget = Budget { hits: all, breadth: 0, candidates: all, rerank: all, share: 1.0 };
+            segment.gather(query, &budget, rows.iter().copied().filter(|row| counts(*row)), scratch);
+            return Strategy::Gather;
+        }
         if self.effort == Effort::Exact {
             self.exact(stored, query, counts, scratch);
             return Strategy::Exact;

@@ -196,3 +196,45 @@ fn a_late_search_ends_without_hits() {
         assert!(outcome.is_late && hits.is_empty(), "{effort:?}");
     }
 }
+
+#[test]
+fn every_row_that_is_alive_is_read_with_its_owner() {
+    let index = in_memory(options(DIMENSIONS, Metric::Dot));
+    let mut model = Model::new();
+    (0..700u32).for_each(|owner| set_both(&index, &mut model, owner, vec![vector(owner as u8); 1 + owner as usize % 3]));
+    settle(&index);
+    (0..200u32).for_each(|owner| set_both(&index, &mut model, owner * 2, vec![vector(7); owner as usize % 3]));
+    let mut read = Model::new();
+    index.reader().for_each_row(|owner, vector| {
+        read.entry(owner).or_default().push(vector.to_vec());
+        true
+    });
+    assert_eq!(read.keys().collect::<Vec<_>>(), model.keys().collect::<Vec<_>>());
+    for (owner, vectors) in &model {
+        assert_eq!(read[owner].len(), vectors.len());
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-3;
+        assert!(read[owner].iter().flatten().zip(vectors.iter().flatten()).all(near), "{owner}");
+    }
+    let mut calls = 0;
+    index.reader().for_each_row(|_, _| {
+        calls += 1;
+        calls < 5
+    });
+    assert_eq!(calls, 5, "it ends when it is told to");
+}
+
+#[test]
+fn an_exact_search_among_few_owners_is_the_definition() {
+    let index = in_memory(options(DIMENSIONS, Metric::Cosine));
+    let mut model = Model::new();
+    (0..900u32).for_each(|owner| set_both(&index, &mut model, owner, vec![vector(owner as u8), vector((owner / 3) as u8)]));
+    settle(&index);
+    (0..50u32).for_each(|owner| set_both(&index, &mut model, owner, vec![vector(owner as u8 + 9)]));
+    for allow in [vec![0u64; 15], vec![0x8001_0000_0100_0011; 15], vec![u64::MAX; 15]] {
+        let asked = vector(3);
+        let query = Query { allow: Some(&allow), exclude: &[4, 64], ..query(&asked, 20, Effort::Exact) };
+        let truth = by_definition(&model, Metric::Cosine, &query);
+        let found = find(&index, &query);
+        assert_eq!(check(&found, &truth, 20, tolerance(Metric::Cosine, &asked, &model)), found.len());
+    }
+}
