@@ -2,12 +2,12 @@
 //! device, and a search whose space has not changed since is answered from it. What the device finds are candidates; the index
 //! itself compares them and the CPU answers whenever they may not be all, so that an answer is the same with and without a GPU.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use std::{io, mem};
 
 use half::f16;
 use protocol::search::NAME;
@@ -224,7 +224,7 @@ impl Keeping {
         for space in Space::ALL {
             let Some(index) = shared.space(space).filter(|index| index.reader.owners_len() > 0) else { continue };
             let version = index.reader.version();
-            if mem::replace(&mut self.seen[space as usize], Some(version)) != Some(version) {
+            if self.seen[space as usize].replace(version) != Some(version) {
                 continue;
             }
             match self.renew(space, &index) {
