@@ -245,18 +245,21 @@ impl Keeping {
             gpu.clear(space);
             return Ok(true);
         }
-        let mut copy = gpu.copies[space as usize].write().unwrap_or_else(PoisonError::into_inner);
-        if copy.as_ref().is_some_and(|copy| copy.is_of(index)) {
+        let mut held = gpu.copies[space as usize].write().unwrap_or_else(PoisonError::into_inner);
+        if held.as_ref().is_some_and(|copy| copy.is_of(index)) {
             return Ok(true);
         }
-        if copy.as_ref().is_none_or(|copy| copy.scan.dim() != index.dimensions) {
+        if held.as_ref().is_none_or(|copy| copy.scan.dim() != index.dimensions) {
             let Some(scan) = self.open(index.dimensions)? else { return Ok(false) };
-            *copy = Some(DeviceCopy { scan, owners: Vec::new(), index: Weak::new(), version: None });
+            *held = Some(DeviceCopy { scan, owners: Vec::new(), index: Weak::new(), version: None });
         }
-        let Some(copy) = copy.as_mut() else { return Ok(true) };
+        let Some(copy) = held.as_mut() else { return Ok(true) };
         copy.renew(index, self.rows_max)?;
+        let version = copy.version;
+        // Whoever waits for the copy finds it free.
+        drop(held);
         metrics::gauge!("gotham_search_gpu").set(1.0);
-        gpu.copied.send_modify(|copied| copied[space as usize] = copy.version);
+        gpu.copied.send_modify(|copied| copied[space as usize] = version);
         Ok(true)
     }
 
