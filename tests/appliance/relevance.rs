@@ -36,8 +36,9 @@ fn names_as_they_are_are_found_first_and_a_missing_model_is_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("feed.ndjson");
     std::fs::write(&file, feed()).expect("written");
-    let (file, data) = (file.display().to_string(), folder.path().join("data").display().to_string());
-    let output = gotham(&["eval", "search", "--data", &data, "--catalog", &file, "--count", "20", "--json"]);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (file, data, models) = (file.display().to_string(), path("data"), path("no-models"));
+    let output = gotham(&["eval", "search", "--data", &data, "--models-dir", &models, "--catalog", &file, "--count", "20", "--json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let found = by_suite(&json_lines(&output));
     assert_eq!(found.len(), 5 * 3, "five kinds of known-item queries in three modes: {:?}", found.keys());
@@ -56,8 +57,9 @@ fn given_judgments_are_measured_and_bad_ones_refused() {
     std::fs::write(path("queries.tsv"), "query_id\tquery\n1\tcrimson walnut lantern\n").expect("written");
     std::fs::write(path("labels.tsv"), "id\tquery_id\tproduct_id\tlabel\n0\t1\tp2\tExact\n1\t1\tnobody\tPartial\n").expect("written");
     let eval = |judgments: &str| {
-        let (data, feed, queries) = (path("data"), path("feed.ndjson"), path("queries.tsv"));
-        gotham(&["eval", "search", "--data", &data, "--catalog", &feed, "--queries", &queries, "--judgments", &path(judgments), "--json"])
+        let (data, models, feed, queries) = (path("data"), path("no-models"), path("feed.ndjson"), path("queries.tsv"));
+        let house = ["eval", "search", "--data", &data, "--models-dir", &models, "--json"];
+        gotham(&[&house[..], &["--catalog", &feed, "--queries", &queries, "--judgments", &path(judgments)]].concat())
     };
     let output = eval("labels.tsv");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

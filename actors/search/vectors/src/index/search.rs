@@ -176,8 +176,10 @@ fn run(
             snapshot = shared.snapshot.load_full();
         }
     }
-    // Excluded owners match but are not wanted.
-    let excluded = query.exclude.iter().filter(|owner| shared.owners.place(**owner).is_some()).count();
+    // Excluded owners that the filter lets through match but are not wanted.
+    let is_let =
+        |owner: u32| query.allow.is_none_or(|allow| allow.get(owner as usize / 64).is_some_and(|word| word >> (owner % 64) & 1 == 1));
+    let excluded = query.exclude.iter().filter(|owner| is_let(**owner) && shared.owners.place(**owner).is_some()).count();
     let wanted = query.limit.min(matching.saturating_sub(excluded));
     // Where owners have several rows each, as many owners take more rows.
     let alive: usize = snapshot.units.iter().map(|unit| unit.rows().saturating_sub(unit.alive().dead())).sum();

@@ -122,6 +122,22 @@ proptest! {
 }
 
 #[test]
+fn owners_that_are_excluded_twice_over_take_no_place_from_others() {
+    let index = in_memory(options(DIMENSIONS, Metric::L2));
+    (0..700).for_each(|owner| {
+        set(&index, owner, &[vector(owner as u8)]);
+    });
+    settle(&index);
+    // Eight owners are let through; those that are excluded are others, but for one.
+    let (allow, exclude): ([u64; 1], Vec<u32>) = ([0xff], (7..60).collect());
+    for effort in [Effort::Fast, Effort::Good, Effort::Thorough, Effort::Exact] {
+        let asked = vector(177);
+        let found = find(&index, &Query { allow: Some(&allow), exclude: &exclude, ..query(&asked, 7, effort) });
+        assert_eq!(found.len(), 7, "{effort:?}");
+    }
+}
+
+#[test]
 fn equal_vectors_are_ordered_by_id_wherever_their_rows_stand() {
     let index = in_memory(options(DIMENSIONS, Metric::Cosine));
     for owner in (0..1000).rev() {
