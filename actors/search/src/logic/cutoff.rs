@@ -24,9 +24,17 @@ const FLOOR_MAX: [f32; 2] = [0.42, 0.35];
 /// The background taken for granted where it is not known.
 const MEAN_OF_FEW: f32 = 0.1;
 
+/// What is less like the query than this share of the best hit's likeness is another thing.
+const BEST_SHARE: f32 = 0.75;
+
 impl Background {
     /// The cosine below which likeness is no better than chance.
-    pub fn floor(&self, beside_keywords: bool) -> f32 {
+    /// `best` is the cosine of the nearest product.
+    pub fn floor(&self, beside_keywords: bool, best: f32) -> f32 {
+        self.floor_of_strangers(beside_keywords).max(BEST_SHARE * best)
+    }
+
+    fn floor_of_strangers(&self, beside_keywords: bool) -> f32 {
         if !self.is_known {
             return FLOOR_MIN;
         }
@@ -57,8 +65,9 @@ mod tests {
             (background(0.4, 0.1), true, FLOOR_MAX[0]),
             (Background { is_known: false, ..background(0.4, 0.1) }, true, FLOOR_MIN),
         ] {
-            assert!((background.floor(beside_keywords) - expected).abs() < 1e-6, "{background:?} {beside_keywords}");
+            assert!((background.floor(beside_keywords, 0.3) - expected).abs() < 1e-6, "{background:?} {beside_keywords}");
         }
+        assert!((background(0.4, 0.1).floor(true, 0.8) - 0.6).abs() < 1e-6, "beside a near one the far ones are another thing");
     }
 
     #[test]

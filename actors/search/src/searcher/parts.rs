@@ -134,7 +134,6 @@ impl Parts {
             return Ok(());
         }
         let background = self.background(query, index, &vector)?;
-        let floor = self.floor_of(query, space, &background);
         let search = Query {
             vector: &vector,
             limit: self.depth,
@@ -147,6 +146,7 @@ impl Parts {
             .with_borrow_mut(|hits| {
                 let by_gpu = snapshots.gpu.search(space, index, &search, hits);
                 let outcome = by_gpu.map_or_else(|| index.reader.search(&search, hits), Ok)?;
+                let floor = self.floor_of(query, space, &background, hits.first().map_or(0.0, |hit| hit.score));
                 let kept = hits.iter().filter(|hit| floor.is_none_or(|floor| hit.score >= floor));
                 Ok((
                     outcome,
@@ -174,12 +174,12 @@ impl Parts {
     }
 
     /// Where meaning alone is no longer believed.
-    fn floor_of(&mut self, query: &SearchQuery, space: Space, background: &Background) -> Option<f32> {
+    fn floor_of(&mut self, query: &SearchQuery, space: Space, background: &Background, best: f32) -> Option<f32> {
         if !query.cut_off || space != Space::Text {
             return None;
         }
         let beside_keywords = self.lists.iter().any(|list| list.name == "keyword" && list.weight == WORDS_WEIGHT && !list.found.is_empty());
-        let floor = background.floor(beside_keywords);
+        let floor = background.floor(beside_keywords, best);
         self.floor = Some(floor);
         Some(floor)
     }
