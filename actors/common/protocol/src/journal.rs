@@ -1,12 +1,32 @@
-//! What stands in the journal. Consumers follow it at their own offset, at least once, so every effect is idempotent.
+//! What stands in the journal and in the event log. Consumers follow them at their own offset, at least once, so every effect is idempotent.
+
+use std::sync::Arc;
 
 use bincode::{Decode, Encode};
-use domain::{PartHashes, Parts, Product, ProductId};
+use domain::{Erasure, Event, PartHashes, Parts, Product, ProductId, Served};
 
 use crate::ingest::RunId;
 
 /// The kind of [`CatalogChange`] among journal records.
 pub const KIND_CATALOG_CHANGE: u16 = 1;
+/// The kind of [`LogBody`] in the event log.
+pub const KIND_LOG_BODY: u16 = 16;
+
+/// What stands in the event log: the second journal, of what shoppers did and saw.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum LogBody {
+    /// Something happened.
+    Event(Arc<Event>),
+    /// A ranked list was answered.
+    Served(Arc<Served>),
+    /// A shopper is to be forgotten.
+    Erasure(Arc<Erasure>),
+}
+
+impl store::Record for LogBody {
+    const KIND: u16 = KIND_LOG_BODY;
+    const SCHEMA: u16 = 1;
+}
 
 impl store::Record for CatalogChange {
     const KIND: u16 = KIND_CATALOG_CHANGE;

@@ -35,6 +35,12 @@ folders! {
     store,
     /// The journal's segments.
     journal,
+    /// The segments of the event log.
+    events,
+    /// Sealed ranges of the event log, as Parquet files.
+    warehouse,
+    /// Superman's and Two Face's state, written now and then: can be made anew from the event log.
+    recommend,
     /// Vectors as computed.
     vectors,
     /// Thumbnails, by content hash.

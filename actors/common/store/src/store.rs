@@ -36,11 +36,19 @@ pub enum Keyspace {
     Embeddings = 8,
     /// Wayne: the history of configurations.
     Config = 9,
+    /// Flash: sessions and carts.
+    Sessions = 10,
+    /// Two Face: shoppers' profiles.
+    Profiles = 11,
+    /// Mocha: daily read models.
+    Reports = 12,
+    /// Robin: experiments.
+    Experiments = 13,
 }
 
 impl Keyspace {
     /// All of them, in the order of their bytes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Meta,
         Self::Catalog,
         Self::FeedRuns,
@@ -50,6 +58,10 @@ impl Keyspace {
         Self::Pictures,
         Self::Embeddings,
         Self::Config,
+        Self::Sessions,
+        Self::Profiles,
+        Self::Reports,
+        Self::Experiments,
     ];
 
     /// The keyspace with this byte on disk.
