@@ -56,11 +56,13 @@ pub enum EventKind {
     Dismiss,
     /// A visitor turned out to be this user.
     Identify,
+    /// Something that only the sender has a name for; kept as it was sent.
+    Custom,
 }
 
 impl EventKind {
     /// All of them, in stored order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Search,
         Self::Impression,
         Self::Click,
@@ -78,6 +80,7 @@ impl EventKind {
         Self::Home,
         Self::Dismiss,
         Self::Identify,
+        Self::Custom,
     ];
 
     /// The name in JSON and in reports.
@@ -100,6 +103,7 @@ impl EventKind {
             Self::Home => "home",
             Self::Dismiss => "dismiss",
             Self::Identify => "identify",
+            Self::Custom => "custom",
         }
     }
 
