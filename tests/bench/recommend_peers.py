@@ -25,7 +25,7 @@ What is measured
 - The files hold the order of sessions and not their times: STAN's age of a session is its place in the file, as a share of the file.
 
 Our command is called as `CMD [eval recommend] --train F [--valid F] --queries F --targets F --json`; it prints one JSON object
-that holds, at any depth, metrics named as here (`hr@20`); with {lists} in it, the lists that it writes there are judged instead.
+that holds metrics named as here (`hr@20`), those least deep count; with {lists} in it, the lists that it writes there are judged instead.
 
 Peers: popularity; item-kNN: cosine with shrinkage; Jaccard; confidence of association rules; sequential rules and V-SKNN (Ludewig and
 Jannach 2018); STAN (Garg et al. 2019); VMIS-kNN (Kersbergen et al. 2022); EASE (Steck 2019); own frequency, then popularity; TIFU-KNN
@@ -628,14 +628,15 @@ def run_peer(name, folder, args, scratch):
                 us_per_query=round(asking / len(lists) * 1e6), metrics={m: round(v, 5) for m, v in values.items()})
 
 
-def named_metrics(value):
-    """Every number named like a metric, at any depth of a JSON value."""
-    found = {}
-    for name, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        if isinstance(inner, (dict, list)):
-            found.update(named_metrics(inner))
-        elif name in {f"{m}@{k}" for m in ("hr", "recall", "mrr", "ndcg") for k in CUTS}:
-            found[name] = float(inner)
+def named_metrics(answer):
+    """The numbers named like a metric in a JSON value; of several with one name the first of those least deep."""
+    found, level, names = {}, [answer], {f"{m}@{k}" for m in ("hr", "recall", "mrr", "ndcg") for k in CUTS}
+    while level:
+        pairs = [pair for value in level for pair in (value.items() if isinstance(value, dict) else enumerate(value))]
+        for name, inner in pairs:
+            if name in names and isinstance(inner, (int, float)):
+                found.setdefault(name, float(inner))
+        level = [inner for _, inner in pairs if isinstance(inner, (dict, list))]
     return found
 
 
