@@ -1,12 +1,15 @@
 //! What actors say to one another: one module an actor, with its messages, its errors and the view that readers take.
 //! An actor crate names this crate and never another actor crate.
 
+pub mod cache;
 pub mod catalog;
+pub mod experiments;
 pub mod gateway;
 pub mod ingest;
 pub mod journal;
 pub mod queue;
 pub mod registry;
+pub mod reports;
 pub mod search;
 pub mod session;
 pub mod vision;
