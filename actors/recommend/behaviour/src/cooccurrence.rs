@@ -57,6 +57,11 @@ impl<const COLUMNS: usize> Cooccurrence<COLUMNS> {
         self.rows.get(item as usize).filter(|row| row.len() > 0)
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        let rows: usize = self.rows.iter().map(Row::bytes).sum();
+        rows + self.rows.capacity() * size_of::<Row<COLUMNS>>() + self.totals.capacity() * size_of::<f32>()
+    }
+
     /// What an item weighs alone, now.
     pub(crate) fn total(&self, item: u32) -> f32 {
         self.totals.get(item as usize).copied().unwrap_or(0.0) * self.decay.present()

@@ -212,6 +212,14 @@ impl Shoppers {
         self.slab.get_mut(slot)
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        let own = |shopper: &Shopper| {
+            let bought = shopper.bought.as_ref().map_or(0, |bought| size_of::<Vec<Bought>>() + bought.capacity() * size_of::<Bought>());
+            shopper.entries.capacity() * size_of::<Entry>() + bought
+        };
+        self.iter().map(|(_, shopper)| size_of::<Shopper>() + own(shopper)).sum::<usize>() + self.index.capacity() * size_of::<u32>()
+    }
+
     /// The shopper of a name, now the latest used; a new one where there is none.
     pub(crate) fn enter(&mut self, key: Key) -> u32 {
         if let Some(slot) = self.find(key) {

@@ -53,6 +53,10 @@ impl Items {
         self.ends.len()
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.text.capacity() + 4 * (self.ends.capacity() + self.index.capacity())
+    }
+
     pub(crate) fn name(&self, item: u32) -> Option<&str> {
         let end = *self.ends.get(item as usize)? as usize;
         let start = (item as usize).checked_sub(1).map_or(0, |before| self.ends[before] as usize);

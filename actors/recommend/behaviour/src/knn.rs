@@ -21,6 +21,9 @@ impl Table {
     }
 }
 
+/// Least inverse document frequency: what everybody looks at is still worth something while there are few visits.
+const RARITY_MIN: f32 = 0.05;
+
 /// What a step counts; a scale of zero is off.
 fn exponential(scale: f32) -> impl Fn(f32) -> f32 {
     move |steps| if scale > 0.0 { (-steps / scale).exp() } else { 1.0 }
@@ -44,7 +47,7 @@ fn rarity(index: &Index, item: u32, blend: &Blend) -> f32 {
         return 1.0;
     }
     let inverse = (f64::from(index.count()) + 1.0).ln() - (f64::from(index.count_of(item)) + 1.0).ln();
-    (inverse.max(0.0) as f32).powf(blend.rarity)
+    (inverse as f32).max(RARITY_MIN).powf(blend.rarity)
 }
 
 /// Fills `scratch.scores` with what visits like `visit` (newest item first) had, `scratch.nearest` with these visits and
@@ -149,7 +152,9 @@ mod tests {
     #[test]
     fn a_repeat_factor_of_zero_never_recommends_what_is_seen_now() {
         let mut index = Index::default();
-        index.add(&[1, 2, 1], &Sessions::default());
+        for visit in [[1, 2, 1], [5, 6, 7], [5, 6, 8]] {
+            index.add(&visit, &Sessions::default());
+        }
         let mut scratch = Scratch::default();
         score(&index, &[1], &Blend { repeat: 0.0, ..Blend::default() }, &mut scratch);
         assert!(scratch.scores.get(1) <= f32::MIN_POSITIVE && scratch.scores.get(2) > 0.1);

@@ -23,6 +23,11 @@ impl<const COLUMNS: usize> Row<COLUMNS> {
         self.len as usize
     }
 
+    /// Bytes on the heap.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val::<[u32]>(&self.cells)
+    }
+
     fn capacity(&self) -> usize {
         self.cells.len() / COLUMNS
     }

@@ -197,7 +197,7 @@ impl<'a> Input<'a> {
         let mut values = Vec::with_capacity(len.min(PIECE_BYTES / 4));
         let mut piece = [0u8; 4096];
         while values.len() < len {
-            let bytes = ((len - values.len()) * 4).min(piece.len());
+            let bytes = (len - values.len()).saturating_mul(4).min(piece.len());
             self.fill(&mut piece[..bytes])?;
             values.extend(piece[..bytes].chunks_exact(4).map(|chunk| u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]])));
         }

@@ -142,6 +142,13 @@ impl Visits {
         self.open.iter()
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        let open: usize = self.open.iter().map(|(_, visit)| size_of::<Visit>() + visit.entries.capacity() * size_of::<Entry>()).sum();
+        let segments = self.index.segments.iter().map(|segment| 4 * (segment.ends.capacity() + segment.items.capacity())).sum::<usize>();
+        let rings: usize = self.index.rings.iter().map(|ring| 4 * ring.visits.capacity()).sum();
+        open + segments + rings + self.index.rings.capacity() * size_of::<Ring>()
+    }
+
     pub(crate) fn open_len(&self) -> usize {
         self.open.len()
     }

@@ -352,6 +352,19 @@ impl Behaviour {
         }
     }
 
+    /// Bytes in memory by part, as counted from what is reserved.
+    pub fn memory(&self) -> [(&'static str, usize); 7] {
+        [
+            ("pairs within visits", self.view.bytes()),
+            ("pairs within histories", self.taste.bytes()),
+            ("pairs viewed and bought", self.cross.bytes()),
+            ("pairs of orders", self.baskets.pairs.bytes()),
+            ("visits", self.visits.bytes()),
+            ("shoppers", self.shoppers.bytes()),
+            ("names of items", self.items.bytes()),
+        ]
+    }
+
     /// Writes the state. The same state is always the same bytes; returns their BLAKE3, which also ends the stream.
     ///
     /// # Errors

@@ -89,13 +89,10 @@ impl Dataset {
         names.map(str::trim).filter(|name| !name.is_empty()).map(|name| self.number(name)).collect()
     }
 
-    /// Takes sequences to fit on: one a line, items parted by commas where there is one, else by blanks.
-    pub fn take_sequences(&mut self, text: &str) {
+    /// Takes sequences to fit on, one a line: sessions with items parted by blanks, baskets with items parted by commas.
+    pub fn take_sequences(&mut self, text: &str, delimiter: char) {
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let sequence = match line.contains(',') || !line.trim().contains(' ') {
-                true => self.numbers(line.split(',')),
-                false => self.numbers(line.split_whitespace()),
-            };
+            let sequence = self.numbers(line.split(delimiter));
             self.sequences.push(sequence);
         }
     }
@@ -188,7 +185,8 @@ mod tests {
     #[test]
     fn formats_by_example() {
         let mut data = Dataset::default();
-        data.take_sequences("a b a\n\nwhole milk,rolls\nlone\n");
+        data.take_sequences("a b a\n\n", ' ');
+        data.take_sequences("whole milk,rolls\nlone\n", ',');
         assert_eq!(data.sequences, [vec![0, 1, 0], vec![2, 3], vec![4]]);
         data.take_session_queries("a b\ta\na b\tc\n", true).expect("readable");
         assert_eq!(data.queries, [Query { user: None, known: vec![0, 1], exclude: vec![0, 1], targets: vec![5] }]);
