@@ -98,7 +98,7 @@ class Log:
         matrix = sparse.csr_matrix((np.ones(len(self.flat), np.float32), (self.owner, self.flat)), (self.rows, items))
         matrix.data[:] = 1
         self.matrix, self.support = matrix, np.bincount(matrix.indices, minlength=items)
-        self.popular = np.lexsort((np.arange(items), -self.clicks))[: int((self.clicks > 0).sum())]
+        self.popular = np.lexsort((np.arange(items), -self.clicks))[: int((self.clicks > 0).sum())].tolist()
 
     def together(self):
         """In how many sequences two items occur together, [items, items], without the diagonal."""
@@ -197,7 +197,7 @@ def filled(found, query, popular):
     found = found.tolist()
     if len(found) < N:
         taken = set(found) | set(query.exclude.tolist())
-        found += list(itertools.islice((i for i in popular.tolist() if i not in taken), N - len(found)))
+        found += list(itertools.islice((i for i in popular if i not in taken), N - len(found)))
     return found
 
 
