@@ -64,19 +64,13 @@ impl Saved {
 
     /// Reads a stream that [`save`] wrote; whatever else it is is an error.
     pub fn load(from: &mut impl Read) -> Result<Self, SaveError> {
-        let mut reader = Reader { from, hasher: blake3::Hasher::new() };
-        if reader.bytes(MAGIC.len())? != MAGIC {
-            return Err(SaveError::Magic);
-        }
+        let mut reader = Reader::new(&MAGIC, from)?;
         let head: Head = reader.block()?;
         let learner: Learner = reader.block()?;
         let bandit: Bandit = reader.block()?;
         let items: Vec<Sold> = reader.blocks(head.items)?;
         let kinds: Vec<Kind> = reader.blocks(head.kinds)?;
-        let digest = reader.hasher.finalize();
-        if reader.bytes(DIGEST_BYTES)? != digest.as_bytes() {
-            return Err(SaveError::Digest);
-        }
+        reader.finish()?;
         let items_max = usize::try_from(head.items_max).unwrap_or(usize::MAX);
         let shop = Shop::from_parts(head.fast, head.slow, items, kinds, items_max).ok_or(SaveError::Damaged("the shop's counts"))?;
         if !learner.is_sound() || !bandit.is_sound() {
@@ -88,8 +82,7 @@ impl Saved {
 
 /// Writes the parts as one stream, without owning them; the digest is returned.
 pub fn save(shop: &Shop, learner: &Learner, bandit: &Bandit, to: &mut impl Write) -> Result<[u8; DIGEST_BYTES], SaveError> {
-    let mut writer = Writer { to, hasher: blake3::Hasher::new() };
-    writer.bytes(&MAGIC)?;
+    let mut writer = Writer::new(&MAGIC, to)?;
     writer.block(&Head {
         fast: shop.fast,
         slow: shop.slow,
@@ -101,9 +94,7 @@ pub fn save(shop: &Shop, learner: &Learner, bandit: &Bandit, to: &mut impl Write
     writer.block(bandit)?;
     shop.items.chunks(BLOCK_ENTRIES_MAX).try_for_each(|items| writer.block(&items))?;
     shop.kinds.chunks(BLOCK_ENTRIES_MAX).try_for_each(|kinds| writer.block(&kinds))?;
-    let digest = *writer.hasher.finalize().as_bytes();
-    writer.to.write_all(&digest)?;
-    Ok(digest)
+    writer.finish()
 }
 
 /// The digest of the state, as [`save`] would write it.
@@ -111,18 +102,32 @@ pub fn digest(shop: &Shop, learner: &Learner, bandit: &Bandit) -> Result<[u8; DI
     save(shop, learner, bandit, &mut io::sink())
 }
 
-struct Writer<'a, W> {
+pub(crate) struct Writer<'a, W> {
     to: &'a mut W,
     hasher: blake3::Hasher,
 }
 
-impl<W: Write> Writer<'_, W> {
+impl<'a, W: Write> Writer<'a, W> {
+    /// A stream that begins with these bytes.
+    pub(crate) fn new(magic: &[u8], to: &'a mut W) -> Result<Self, SaveError> {
+        let mut writer = Self { to, hasher: blake3::Hasher::new() };
+        writer.bytes(magic)?;
+        Ok(writer)
+    }
+
+    /// Closes the stream with its digest, which is returned.
+    pub(crate) fn finish(self) -> Result<[u8; DIGEST_BYTES], SaveError> {
+        let digest = *self.hasher.finalize().as_bytes();
+        self.to.write_all(&digest)?;
+        Ok(digest)
+    }
+
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), SaveError> {
         self.hasher.update(bytes);
         Ok(self.to.write_all(bytes)?)
     }
 
-    fn block(&mut self, value: &impl Encode) -> Result<(), SaveError> {
+    pub(crate) fn block(&mut self, value: &impl Encode) -> Result<(), SaveError> {
         let body = bincode::encode_to_vec(value, CONFIG).map_err(|_| SaveError::Damaged("a block does not encode"))?;
         if body.len() > BLOCK_BYTES_MAX {
             return Err(SaveError::Damaged("a block is too long"));
@@ -132,12 +137,24 @@ impl<W: Write> Writer<'_, W> {
     }
 }
 
-struct Reader<'a, R> {
+pub(crate) struct Reader<'a, R> {
     from: &'a mut R,
     hasher: blake3::Hasher,
 }
 
-impl<R: Read> Reader<'_, R> {
+impl<'a, R: Read> Reader<'a, R> {
+    /// A stream that has to begin with these bytes.
+    pub(crate) fn new(magic: &[u8], from: &'a mut R) -> Result<Self, SaveError> {
+        let mut reader = Self { from, hasher: blake3::Hasher::new() };
+        if reader.bytes(magic.len())? == magic { Ok(reader) } else { Err(SaveError::Magic) }
+    }
+
+    /// Compares the digest with which the stream has to end here.
+    pub(crate) fn finish(mut self) -> Result<(), SaveError> {
+        let digest = self.hasher.finalize();
+        if self.bytes(DIGEST_BYTES)? == digest.as_bytes() { Ok(()) } else { Err(SaveError::Digest) }
+    }
+
     fn bytes(&mut self, length: usize) -> Result<Vec<u8>, SaveError> {
         let mut bytes = vec![0; length];
         self.from.read_exact(&mut bytes)?;
@@ -145,7 +162,7 @@ impl<R: Read> Reader<'_, R> {
         Ok(bytes)
     }
 
-    fn block<T: Decode<()>>(&mut self) -> Result<T, SaveError> {
+    pub(crate) fn block<T: Decode<()>>(&mut self) -> Result<T, SaveError> {
         let length = self.bytes(4)?.try_into().map(u32::from_le_bytes).unwrap_or(u32::MAX) as usize;
         if length > BLOCK_BYTES_MAX {
             return Err(SaveError::Damaged("a block is too long"));

@@ -3,8 +3,11 @@
 //! A choice joins its list by the list's token; without one, the newest of the shopper's own lists that holds the item and was
 //! shown in the same session or within the hour. What is in here may be lost: lists that were under way teach nothing then.
 
+mod save;
+
 use std::collections::{HashMap, VecDeque};
 
+use bincode::{Decode, Encode};
 use half::f16;
 
 use crate::event::Event;
@@ -26,7 +29,7 @@ const GONE_MAX: usize = 1_024;
 pub const CHOICES_MAX: usize = 32;
 
 /// Who saw a list, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Shown {
     /// Tells the list apart; a click carries it back.
     pub token: Id,
@@ -60,11 +63,21 @@ struct List {
     /// The places in which they stood.
     positions: Vec<u16>,
     chosen: Vec<usize>,
+    /// What proposed each item; empty where nobody said.
+    arms: Vec<Id>,
+    /// Those of which something was chosen.
+    clicked: Vec<Id>,
 }
 
 impl List {
+    fn new(shown: Shown, serial: u64) -> Self {
+        let (items, rows, positions, chosen, arms, clicked) = Default::default();
+        Self { shown, serial, items, rows, positions, chosen, arms, clicked }
+    }
+
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.items.len() * (size_of::<Id>() + size_of::<[f16; FEATURES]>() + size_of::<u16>())
+        let of_item = size_of::<Id>() + size_of::<[f16; FEATURES]>() + size_of::<u16>();
+        size_of::<Self>() + self.items.len() * of_item + self.arms.len() * size_of::<Id>()
     }
 
     fn holds(&self, item: Id) -> Option<usize> {
@@ -98,18 +111,33 @@ impl Lists {
     /// Keeps a list as it was shown: `order` are positions in the page, the first shown first; what is not in it was not seen.
     /// A token that is already known is replaced.
     pub fn show(&mut self, shown: Shown, page: &Page, order: impl IntoIterator<Item = usize>) {
+        self.show_by(shown, page, order, |_| None);
+    }
+
+    /// The same, where it is known what proposed the item at a position of the page: [`Lists::first_choice_of`] tells it of a choice.
+    pub fn show_by(&mut self, shown: Shown, page: &Page, order: impl IntoIterator<Item = usize>, arm: impl Fn(usize) -> Option<Id>) {
         self.forget(shown.token);
         self.serial += 1;
-        let mut list = List { shown, serial: self.serial, items: Vec::new(), rows: Vec::new(), positions: Vec::new(), chosen: Vec::new() };
+        let mut list = List::new(shown, self.serial);
         for (position, at) in order.into_iter().take(page.items.len()).enumerate() {
             let (Some(item), Some(row)) = (page.items.get(at), page.rows.get(at)) else { continue };
             list.items.push(*item);
             list.rows.push(row.map(f16::from_f32));
             list.positions.push(position as u16);
+            list.arms.extend(arm(at));
         }
-        if list.items.len() < 2 {
+        // One item alone teaches the learner nothing, but it may speak for what proposed it.
+        if list.arms.len() != list.items.len() {
+            list.arms = Vec::new();
+        }
+        if list.items.len() < 2 && list.arms.is_empty() {
             return;
         }
+        self.keep(list);
+    }
+
+    fn keep(&mut self, list: List) {
+        let shown = list.shown;
         self.bytes += list.bytes();
         let lists = self.of_shopper.entry(shown.shopper).or_default();
         lists.push_back(shown.token);
@@ -150,6 +178,18 @@ impl Lists {
             list.chosen.push(at);
         }
         Some(joined)
+    }
+
+    /// What proposed the item of a choice ([`Lists::show_by`]), the first time that anything of it is chosen from that list.
+    pub fn first_choice_of(&mut self, joined: &Joined) -> Option<Id> {
+        let list = self.by_token.get_mut(&joined.token)?;
+        let at = list.positions.iter().position(|position| *position == joined.position)?;
+        let arm = *list.arms.get(at)?;
+        if list.clicked.contains(&arm) {
+            return None;
+        }
+        list.clicked.push(arm);
+        Some(arm)
     }
 
     fn find(&self, event: &Event, origin: &Origin) -> Option<(Id, usize)> {
@@ -195,6 +235,11 @@ impl Lists {
                 list.shown.shopper = to;
                 self.of_shopper.entry(to).or_default().push_back(token);
             }
+        }
+        if let Some(lists) = self.of_shopper.get_mut(&to) {
+            // The newest stand last, whoever saw them then.
+            let serial = |token: &Id| self.by_token.get(token).map_or(0, |list| list.serial);
+            lists.make_contiguous().sort_by_key(serial);
         }
         while let Some(token) = self.of_shopper.get(&to).filter(|lists| lists.len() > LISTS_OF_SHOPPER_MAX).and_then(|lists| lists.front())
         {
