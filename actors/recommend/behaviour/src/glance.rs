@@ -11,6 +11,6 @@ impl Behaviour {
 
     /// An item's decayed count, on the scale of [`Behaviour::popular`]; 0 for an unknown item.
     pub fn popularity_of(&self, window: Window, item: u32) -> f32 {
-        self.popularity.count_of(window, item)
+        self.popularity.weight(item, window)
     }
 }

@@ -16,6 +16,7 @@ mod cooccurrence;
 mod decay;
 pub mod evaluate;
 mod event;
+mod glance;
 mod history;
 mod keys;
 mod knn;
@@ -32,6 +33,7 @@ mod shared;
 mod state;
 #[cfg(test)]
 mod tests;
+mod tune;
 
 pub use baskets::Together;
 pub use event::{Event, Kind, Refused};
@@ -44,3 +46,4 @@ pub use scratch::{Scratch, with_scratch};
 pub use settings::{Again, Basket, Blend, Bounds, Bridge, Channel, CrossChannel, KindWeights, Reading, Sessions, Settings, ShopperChannel};
 pub use shared::Shared;
 pub use state::{Behaviour, Counts};
+pub use tune::{Placement, Tuned, TuningSet};

@@ -42,13 +42,8 @@ impl Behaviour {
         let allow = |item: u32| !dismissed.contains(&item) && (request.allow)(item);
         let taste_only = Blend { neighbours: 0.0, pairs: 0.0, taste: 1.0, ..blend.clone() };
         let blend = if scratch.visit.is_empty() { &taste_only } else { blend };
-        let parts = self.blend(blend, &allow, scratch);
-        let mut picked = std::mem::take(&mut scratch.picked);
-        picked.clear();
-        let scored = scratch.blended.touched().iter().map(|item| (*item, scratch.blended.get(*item)));
-        picked.extend(scored.filter(|(item, score)| *score > NO_SCORE && allow(*item)));
-        let greatest = picked.iter().map(|(_, score)| *score).fold(0.0, f32::max);
-        keep_best(&mut picked, request.count());
+        let (parts, greatest) = self.pick(blend, request.count(), &allow, scratch);
+        let picked = std::mem::take(&mut scratch.picked);
         let mut answer = self.explain(blend, &parts, &picked, scratch);
         scratch.picked = picked;
         if let Some(likeness) = request.likeness {
@@ -62,6 +57,27 @@ impl Behaviour {
         let seen = matches!(history, History::Shopper(_)).then_some(&scratch.history[..]).unwrap_or_default();
         self.fill(&mut answer, category, request.count(), &|item| !seen.contains(&item) && allow(item));
         answer
+    }
+
+    /// The items of a blend alone, best first: no reasons, nothing new, nothing filled up.
+    pub(crate) fn rank(&self, history: History<'_>, blend: &Blend, request: &Request<'_>, scratch: &mut Scratch) -> Vec<u32> {
+        self.recall(history, scratch);
+        self.pick(blend, request.count(), request.allow, scratch);
+        scratch.blended.clear();
+        scratch.matched.clear();
+        scratch.picked.iter().map(|(item, _)| *item).collect()
+    }
+
+    /// Puts the best of a blend into `scratch.picked`, and returns its parts and its greatest score.
+    fn pick(&self, blend: &Blend, count: usize, allow: &dyn Fn(u32) -> bool, scratch: &mut Scratch) -> (Vec<Part>, f32) {
+        let parts = self.blend(blend, allow, scratch);
+        let Scratch { picked, blended, .. } = scratch;
+        picked.clear();
+        let scored = blended.touched().iter().map(|item| (*item, blended.get(*item)));
+        picked.extend(scored.filter(|(item, score)| *score > NO_SCORE && allow(*item)));
+        let greatest = picked.iter().map(|(_, score)| *score).fold(0.0, f32::max);
+        keep_best(picked, count);
+        (parts, greatest)
     }
 
     /// Puts the visit under way and the history, newest first, into the working memory; returns what the shopper does not want.
