@@ -32,7 +32,7 @@ impl StateFiles {
     /// The offsets of all files, the newest first; what an interrupted write left is removed.
     pub fn offsets(&self) -> Result<Vec<u64>, StoreError> {
         let failed = |error| StoreError::io(self.dir.display(), error);
-        let mut offsets = Vec::new();
+        let mut offsets: Vec<u64> = Vec::new();
         for entry in fs::read_dir(&self.dir).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_string_lossy().into_owned();
