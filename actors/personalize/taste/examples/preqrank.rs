@@ -51,7 +51,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         print(name, "popularity_28d", &popularity);
     }
     println!("ratio {:.3}", report.page[0].ndcg() / report.page[1].ndcg());
-    for (feature, weight) in Feature::ALL.into_iter().zip(report.weights) {
+    for (feature, weight) in Feature::ALL.into_iter().zip(report.weights.into_iter().flatten()) {
         println!("{:16} {weight:8.4}   shipped {:7.4}", feature.name(), feature.prior());
     }
     Ok(())

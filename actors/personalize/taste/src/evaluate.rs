@@ -67,7 +67,7 @@ pub struct Report {
     /// Whole baskets by the system and by popularity.
     pub next: [Quality; 2],
     /// The weights in the end.
-    pub weights: Features,
+    pub weights: Option<Features>,
     /// The largest profile, in bytes, and the mean.
     pub profile_bytes: [usize; 2],
 }
@@ -124,7 +124,7 @@ pub fn evaluate(purchases: &Purchases, products: Option<&Products>, options: &Op
             system.buy(row);
         }
     }
-    report.weights = system.weights();
+    report.weights = Some(system.weights());
     report.profile_bytes = system.profile_bytes();
     report
 }
@@ -159,7 +159,12 @@ fn next_basket(report: &mut Report, system: &mut System, past: &Past, basket: &[
     let now_s = basket[0].at_s;
     let targets: HashSet<u32> = basket.iter().map(|row| row.item).collect();
     let mut popular: Vec<(f64, u32)> = past.standing.iter().map(|(item, standing)| (standing.at(now_s), *item)).collect();
-    popular.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    let order = |a: &(f64, u32), b: &(f64, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+    if popular.len() > 2 * CUT {
+        popular.select_nth_unstable_by(2 * CUT, order);
+        popular.truncate(2 * CUT);
+    }
+    popular.sort_by(order);
     let popular: Vec<u32> = popular.into_iter().take(2 * CUT).map(|(_, item)| item).collect();
     report.next[0].add(&system.again(&basket[0]), &targets, CUT);
     report.next[1].add(&popular, &targets, CUT);

@@ -49,8 +49,7 @@ pub struct Saved {
 
 #[derive(Encode, Decode)]
 struct Head {
-    fast: Clock,
-    slow: Clock,
+    clocks: [Clock; 3],
     items_max: u64,
     items: u64,
     kinds: u64,
@@ -72,7 +71,7 @@ impl Saved {
         let kinds: Vec<Kind> = reader.blocks(head.kinds)?;
         reader.finish()?;
         let items_max = usize::try_from(head.items_max).unwrap_or(usize::MAX);
-        let shop = Shop::from_parts(head.fast, head.slow, items, kinds, items_max).ok_or(SaveError::Damaged("the shop's counts"))?;
+        let shop = Shop::from_parts(head.clocks, items, kinds, items_max).ok_or(SaveError::Damaged("the shop's counts"))?;
         if !learner.is_sound() || !bandit.is_sound() {
             return Err(SaveError::Damaged("weights or strategies"));
         }
@@ -84,8 +83,7 @@ impl Saved {
 pub fn save(shop: &Shop, learner: &Learner, bandit: &Bandit, to: &mut impl Write) -> Result<[u8; DIGEST_BYTES], SaveError> {
     let mut writer = Writer::new(&MAGIC, to)?;
     writer.block(&Head {
-        fast: shop.fast,
-        slow: shop.slow,
+        clocks: [shop.week, shop.fast, shop.slow],
         items_max: shop.items_max() as u64,
         items: shop.items.len() as u64,
         kinds: shop.kinds.len() as u64,

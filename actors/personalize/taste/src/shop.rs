@@ -11,13 +11,15 @@ use crate::event::{ATTRIBUTES_MAX, Action, Event, Facts};
 use crate::keys::{Id, mix};
 use crate::profile::{Step, kind_total_key, wide_key};
 
-pub(crate) use items::Sold;
+pub(crate) use items::{Sold, repeat_rate};
 pub(crate) use kinds::Kind;
 
 /// Items of which anything is known.
 pub const SHOP_ITEMS_MAX: usize = 1 << 20;
 /// Types of which anything is known.
 pub const SHOP_KINDS_MAX: usize = 1 << 16;
+/// Half-life of the popularity of the day, in days.
+pub const WEEK_HALF_LIFE_DAYS: i64 = 7;
 /// Half-life of popularity, in days.
 pub const POPULARITY_HALF_LIFE_DAYS: i64 = 28;
 /// Half-life of what a store sells, of brand shares, prices, transitions and repeats, in days.
@@ -26,6 +28,7 @@ pub const HABIT_HALF_LIFE_DAYS: i64 = 84;
 /// Popularity fades fast, habits slowly.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shop {
+    pub(crate) week: Clock,
     pub(crate) fast: Clock,
     pub(crate) slow: Clock,
     pub(crate) items: Vec<Sold>,
@@ -41,6 +44,7 @@ impl Default for Shop {
     }
 }
 
+pub(crate) const WEEK: Clock = Clock::new(WEEK_HALF_LIFE_DAYS);
 pub(crate) const FAST: Clock = Clock::new(POPULARITY_HALF_LIFE_DAYS);
 pub(crate) const SLOW: Clock = Clock::new(HABIT_HALF_LIFE_DAYS);
 
@@ -48,6 +52,7 @@ impl Shop {
     /// A shop that remembers at most so many items; the least popular are forgotten first, an eighth at a time.
     pub fn with_items_max(items_max: usize) -> Self {
         Self {
+            week: WEEK,
             fast: FAST,
             slow: SLOW,
             items: Vec::new(),
@@ -59,9 +64,10 @@ impl Shop {
     }
 
     /// A shop out of its saved parts; none where they contradict one another.
-    pub(crate) fn from_parts(fast: Clock, slow: Clock, items: Vec<Sold>, kinds: Vec<Kind>, items_max: usize) -> Option<Self> {
-        let mut shop = Self { fast, slow, items, kinds, ..Self::with_items_max(items_max) };
-        let sound = fast.is_sound(&FAST)
+    pub(crate) fn from_parts([week, fast, slow]: [Clock; 3], items: Vec<Sold>, kinds: Vec<Kind>, items_max: usize) -> Option<Self> {
+        let mut shop = Self { week, fast, slow, items, kinds, ..Self::with_items_max(items_max) };
+        let sound = week.is_sound(&WEEK)
+            && fast.is_sound(&FAST)
             && slow.is_sound(&SLOW)
             && shop.items.len() <= shop.items_max
             && shop.kinds.len() <= SHOP_KINDS_MAX
@@ -80,10 +86,11 @@ impl Shop {
     pub fn apply(&mut self, event: &Event, step: &Step) {
         let at_ms = bounded_ms(event.at_ms);
         self.advance(at_ms);
-        let (fast, slow) = (self.fast.up(at_ms), self.slow.up(at_ms));
+        let (week, fast, slow) = (self.week.up(at_ms), self.fast.up(at_ms), self.slow.up(at_ms));
         let interest = event.action.interest();
         let item = self.item(event.item);
         let sold = &mut self.items[item];
+        sold.popularity_week += interest * week;
         sold.popularity += interest * fast;
         if event.action != Action::Purchase {
             return;
@@ -91,7 +98,7 @@ impl Shop {
         sold.buy(event.store, step, slow);
         if let Some(kind) = event.facts.kind {
             let kind = self.kind(kind);
-            self.kinds[kind].buy(&event.facts, slow);
+            self.kinds[kind].buy(&event.facts, step.repeat, slow);
             for (rank, before) in step.before.iter().enumerate() {
                 let before = before.and_then(|before| self.item_at.get(&before)).map(|at| *at as usize);
                 if let Some(before) = before {
@@ -164,6 +171,9 @@ impl Shop {
     }
 
     fn advance(&mut self, at_ms: i64) {
+        if let Some(factor) = self.week.advance(at_ms) {
+            self.items.iter_mut().for_each(|sold| sold.popularity_week *= factor);
+        }
         if let Some(factor) = self.fast.advance(at_ms) {
             self.items.iter_mut().for_each(|sold| sold.popularity *= factor);
         }

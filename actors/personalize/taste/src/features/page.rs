@@ -7,7 +7,7 @@ use crate::event::{ATTRIBUTES_MAX, Facts};
 use crate::features::FEATURES;
 use crate::keys::{Id, short};
 use crate::profile::{Owned, Profile, elsewhere_key, kind_total_key, typed_key, wide_key};
-use crate::shop::{Kind, Shop, Sold, brand_key, brand_total_key};
+use crate::shop::{Kind, Shop, Sold, brand_key, brand_total_key, repeat_rate};
 
 /// Purchases that the shop's share of a brand counts for beside the shopper's own, and a floor under both.
 const BRAND_PRIOR: f32 = 3.0;
@@ -16,6 +16,7 @@ const PRIVATE_LABEL_PRIOR: f32 = 10.0;
 const TRANSITION_PRIOR: f32 = 5.0;
 const ATTRIBUTE_PRIOR: f32 = 5.0;
 const RECENCY_DAYS: f32 = 14.0;
+const RECENCY_SEASON_DAYS: f32 = 60.0;
 /// Purchases under a logarithm.
 const POPULARITY_FLOOR: f32 = 0.1;
 
@@ -25,6 +26,9 @@ struct OwnKind {
     kind: Id,
     /// Decayed purchases.
     count: f32,
+    /// Different items that were bought, and the visits in which each was, summed.
+    different: f32,
+    visits: f32,
     before: [Option<Id>; 2],
 }
 
@@ -35,14 +39,17 @@ pub(super) struct Builder<'a> {
     now_ms: i64,
     store: Option<Id>,
     own: f32,
+    week: f32,
     fast: f32,
     slow: f32,
     image: Gaze,
     text: Gaze,
     /// Types of the list so far, newest last: most lists have one.
     kinds: Vec<OwnKind>,
-    /// Decayed purchases and time of the last, of each candidate.
-    owned: Vec<(f32, u32)>,
+    /// Decayed purchases of each candidate by the shopper, and the visits in which they were made.
+    owned: Vec<(f32, f32)>,
+    /// Decayed repeats and purchases of all candidates by everybody.
+    repeats: [f32; 2],
 }
 
 impl<'a> Builder<'a> {
@@ -54,12 +61,14 @@ impl<'a> Builder<'a> {
             now_ms,
             store: ask.store,
             own: profile.clock().down(now_ms),
+            week: shop.week.down(now_ms),
             fast: shop.fast.down(now_ms),
             slow: shop.slow.down(now_ms),
             image: profile.image().read(now_ms),
             text: profile.text().read(now_ms),
             kinds: Vec::new(),
             owned: Vec::new(),
+            repeats: [0.0; 2],
         }
     }
 
@@ -70,15 +79,19 @@ impl<'a> Builder<'a> {
         let owned = self.profile.owned(candidate.item);
         self.shop_features(&mut row, sold);
         self.own_features(&mut row, owned, sold);
-        self.owned.push(owned.map_or((0.0, 0), |owned| (owned.count * self.own, owned.last_s)));
+        self.owned.push(owned.map_or((0.0, 0.0), |owned| (owned.count * self.own, f32::from(owned.visits))));
+        if let Some(sold) = sold {
+            self.repeats[0] += sold.repeats;
+            self.repeats[1] += sold.purchases;
+        }
         if let Some(kind) = facts.kind {
             let own = self.own_kind(kind);
             if let Some(kind) = self.shop.find_kind(kind) {
                 self.type_features(&mut row, facts, kind, own);
                 self.transition_features(&mut row, candidate.item, sold, kind, own);
-            }
-            if let Some(owned) = owned {
-                row.set(Feature::OwnShare, owned.count * self.own / (own.count + 0.5));
+                if let Some(owned) = owned {
+                    own_in_type(&mut row.0, owned.count * self.own, &own, kind.repeat_rate(self.slow));
+                }
             }
         }
         if let Some(brand) = facts.brand {
@@ -100,6 +113,8 @@ impl<'a> Builder<'a> {
     fn shop_features(&self, row: &mut Row, sold: Option<&Sold>) {
         let popularity = sold.map_or(0.0, |sold| sold.popularity * self.fast);
         row.set(Feature::Popularity, (popularity + POPULARITY_FLOOR).ln());
+        let week = sold.map_or(0.0, |sold| sold.popularity_week * self.week);
+        row.set(Feature::PopularityWeek, (week + POPULARITY_FLOOR).ln());
         let Some(sold) = sold else {
             row.set(Feature::RepeatRate, 0.25);
             return;
@@ -117,7 +132,9 @@ impl<'a> Builder<'a> {
         let Some(owned) = owned else { return };
         let days = owned.days_since(self.now_ms);
         row.set(Feature::OwnCount, (owned.count * self.own).ln_1p());
+        row.set(Feature::OwnVisits, f32::from(owned.visits).max(1.0).ln());
         row.set(Feature::Recency, (-days / RECENCY_DAYS).exp());
+        row.set(Feature::RecencySeason, (-days / RECENCY_SEASON_DAYS).exp());
         row.set(Feature::Bought, 1.0);
         row.set(Feature::OwnRepeatRate, sold.map_or(0.25, |sold| sold.repeat_rate(self.slow)));
         row.set(Feature::Due, crate::again::dueness(owned, sold, self.now_ms));
@@ -178,8 +195,12 @@ impl<'a> Builder<'a> {
             return *own;
         }
         let key = short(kind);
-        let count: f32 = self.profile.items().iter().filter(|owned| owned.kind == key).map(|owned| owned.count).sum();
-        let own = OwnKind { kind, count: count * self.own, before: self.profile.last_of(key, self.now_ms) };
+        let mut own = OwnKind { kind, before: self.profile.last_of(key, self.now_ms), ..OwnKind::default() };
+        for owned in self.profile.items().iter().filter(|owned| owned.kind == key) {
+            own.count += owned.count * self.own;
+            own.different += 1.0;
+            own.visits += f32::from(owned.visits);
+        }
         self.kinds.push(own);
         own
     }
@@ -187,6 +208,7 @@ impl<'a> Builder<'a> {
     /// What can be said of the candidates only beside one another.
     pub(super) fn compare(&self, candidates: &[Candidate], rows: &mut [Features]) {
         center(rows, Feature::Popularity);
+        center(rows, Feature::PopularityWeek);
         if self.store.is_some() {
             center(rows, Feature::Store);
         }
@@ -198,18 +220,33 @@ impl<'a> Builder<'a> {
                 row[Feature::CandidateScore as usize] = (score - least) / spread;
             }
         }
-        let all: f32 = self.owned.iter().map(|owned| owned.0).sum();
-        let most = self.owned.iter().map(|owned| owned.0).fold(0.0, f32::max);
-        let last = self.owned.iter().map(|owned| owned.1).max().unwrap_or(0);
-        for ((count, last_s), row) in self.owned.iter().zip(rows).filter(|((count, _), _)| *count > 0.0) {
-            if self.kinds.is_empty() {
-                // Where no types are known, the list stands for the type.
-                row[Feature::OwnShare as usize] = count / (all + 0.5);
+        // Where no types are known, the list stands for the type.
+        let mut own = OwnKind::default();
+        for (count, visits) in self.owned.iter().filter(|(_, visits)| *visits > 0.0) {
+            own.count += count;
+            own.different += 1.0;
+            own.visits += visits;
+        }
+        let list_repeats = repeat_rate(self.repeats[0], self.repeats[1], self.slow);
+        for ((count, visits), row) in self.owned.iter().zip(rows) {
+            if *visits <= 0.0 {
+                row[Feature::NewOfBrand as usize] = row[Feature::Brand as usize];
+                continue;
             }
-            row[Feature::OwnFirst as usize] = if *count == most { 1.0 } else { 0.0 };
-            row[Feature::OwnLast as usize] = if *last_s == last { 1.0 } else { 0.0 };
+            row[Feature::OwnPopularity as usize] = row[Feature::Popularity as usize];
+            if self.kinds.is_empty() {
+                own_in_type(row, *count, &own, list_repeats);
+            }
         }
     }
+}
+
+/// What an item that the shopper has bought is among what the shopper buys of its type.
+fn own_in_type(row: &mut Features, count: f32, own: &OwnKind, repeat_rate: f32) {
+    row[Feature::OwnShare as usize] = count / (own.count + 0.5);
+    row[Feature::TypeRepeatRate as usize] = repeat_rate;
+    row[Feature::Variety as usize] = (own.different + 1.0) / (own.visits + 2.0);
+    row[Feature::OwnTypeCount as usize] = own.count.ln_1p();
 }
 
 /// A feature beside the mean of the list.

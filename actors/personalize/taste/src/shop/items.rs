@@ -10,11 +10,12 @@ use crate::row::Row;
 const STORES_MAX: usize = 32;
 const FOLLOWERS_MAX: usize = 32;
 
-/// Decayed counts of one item. All but the popularity are on the slow clock.
+/// Decayed counts of one item. All but the popularities are on the slow clock.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub(crate) struct Sold {
     pub(crate) item: Id,
-    /// On the fast clock.
+    /// Of a week and of four weeks.
+    pub(crate) popularity_week: f32,
     pub(crate) popularity: f32,
     pub(crate) purchases: f32,
     /// Purchases by shoppers who had bought it before.
@@ -28,10 +29,16 @@ pub(crate) struct Sold {
     followed: [f32; 2],
 }
 
+/// Share of purchases that are repeats, shrunk to a quarter.
+pub(crate) fn repeat_rate(repeats: f32, purchases: f32, down: f32) -> f32 {
+    (repeats * down + 2.0) / (purchases * down + 8.0)
+}
+
 impl Sold {
     pub(super) fn new(item: Id) -> Self {
         Self {
             item,
+            popularity_week: 0.0,
             popularity: 0.0,
             purchases: 0.0,
             repeats: 0.0,
@@ -68,7 +75,7 @@ impl Sold {
 
     /// Share of purchases that are repeats, shrunk to a quarter. `down` reads the slow clock.
     pub(crate) fn repeat_rate(&self, down: f32) -> f32 {
-        (self.repeats * down + 2.0) / (self.purchases * down + 8.0)
+        repeat_rate(self.repeats, self.purchases, down)
     }
 
     /// Mean days until it is bought again by the same shopper.
@@ -86,7 +93,7 @@ impl Sold {
     }
 
     pub(super) fn is_sound(&self) -> bool {
-        let counts = [self.popularity, self.purchases, self.repeats, self.gaps, self.followed[0], self.followed[1]];
+        let counts = [self.popularity_week, self.popularity, self.purchases, self.repeats, self.gaps, self.followed[0], self.followed[1]];
         counts.iter().all(|count| count.is_finite() && *count >= 0.0)
             && self.stores.is_sound(STORES_MAX)
             && self.followers.iter().all(|row| row.is_sound(FOLLOWERS_MAX))

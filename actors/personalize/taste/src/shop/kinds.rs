@@ -3,6 +3,7 @@
 use bincode::{Decode, Encode};
 
 use super::counted;
+use super::items::repeat_rate;
 use crate::event::Facts;
 use crate::keys::Id;
 use crate::row::Row;
@@ -14,8 +15,9 @@ const VALUES_MAX: usize = 256;
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub(crate) struct Kind {
     pub(crate) kind: Id,
-    /// Purchases.
+    /// Purchases, and those by shoppers who had bought the same item before.
     pub(crate) total: f32,
+    repeats: f32,
     /// Sum of log prices, and the purchases in it.
     price: [f32; 2],
     /// Purchases of the shop's own brand, and those of which that is known.
@@ -25,11 +27,12 @@ pub(crate) struct Kind {
 
 impl Kind {
     pub(super) fn new(kind: Id) -> Self {
-        Self { kind, total: 0.0, price: [0.0; 2], private_label: [0.0; 2], values: Row::default() }
+        Self { kind, total: 0.0, repeats: 0.0, price: [0.0; 2], private_label: [0.0; 2], values: Row::default() }
     }
 
-    pub(super) fn buy(&mut self, facts: &Facts, unit: f32) {
+    pub(super) fn buy(&mut self, facts: &Facts, repeat: bool, unit: f32) {
         self.total += unit;
+        self.repeats += if repeat { unit } else { 0.0 };
         if let Some(price) = facts.log_price() {
             self.price[0] += price * unit;
             self.price[1] += unit;
@@ -46,8 +49,14 @@ impl Kind {
 
     pub(super) fn scale(&mut self, factor: f32) {
         self.total *= factor;
+        self.repeats *= factor;
         self.price.iter_mut().chain(&mut self.private_label).for_each(|count| *count *= factor);
         self.values.scale(factor);
+    }
+
+    /// How often the same item is bought again. `down` reads the slow clock.
+    pub(crate) fn repeat_rate(&self, down: f32) -> f32 {
+        repeat_rate(self.repeats, self.total, down)
     }
 
     pub(crate) fn mean_log_price(&self) -> Option<f32> {
@@ -66,7 +75,7 @@ impl Kind {
     }
 
     pub(super) fn is_sound(&self) -> bool {
-        let counts = [self.total, self.price[1], self.private_label[0], self.private_label[1]];
+        let counts = [self.total, self.repeats, self.price[1], self.private_label[0], self.private_label[1]];
         counts.iter().all(|count| count.is_finite() && *count >= 0.0) && self.price[0].is_finite() && self.values.is_sound(VALUES_MAX)
     }
 }
