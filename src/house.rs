@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use events::EventLog;
 use kit::{Address, Board, CallError, Clock, Context, Priority, SystemClock, Tree};
 use protocol::catalog::CatalogReader;
 use protocol::gateway::GatewayMsg;
@@ -141,6 +142,7 @@ struct Ground {
     data: DataDir,
     store: Arc<dyn Store>,
     journal: Journal,
+    events: EventLog,
     clock: Arc<dyn Clock>,
     board: Board,
 }
@@ -260,8 +262,9 @@ impl Ground {
         let journal_config = JournalConfig { segment_bytes_max: storage.journal_segment_mib << 20, consumers, ..JournalConfig::default() };
         let journal = Journal::open(&data.journal(), journal_config)?;
         let store: Arc<dyn Store> = Arc::new(crate::recovery::open_store(&data, sled, &journal)?);
+        let events = EventLog::open(&data.events(), &events::Config::default(), vec![session::EVENTS_CONSUMER])?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        Ok(Self { data, store, journal, board: Board::new(Arc::clone(&clock)), clock })
+        Ok(Self { data, store, journal, events, board: Board::new(Arc::clone(&clock)), clock })
     }
 }
 
@@ -273,7 +276,7 @@ impl Views {
         Ok(Self {
             wayne: Arc::new(registry::View::new(ground.board.clone(), settings)),
             watchtower: Arc::new(catalog::View::new()),
-            flash: Arc::new(session::View::new()),
+            flash: Arc::new(session::View::new(Arc::clone(&ground.store))),
             gordon: Arc::new(queue::View::new()),
             batman: search::View::open(&config.search).map_err(machine)?,
             nightwing: Arc::new(nightwing.map_err(|error| HouseError::Data(error.to_string()))?),
@@ -285,7 +288,7 @@ impl Views {
 
     /// What each actor starts with; Robin's part is added where the house listens.
     fn casts(&self, config: &Config, ground: &Ground, addresses: &Addresses) -> Casts {
-        let Ground { data, store, journal, clock, .. } = ground;
+        let Ground { data, store, journal, events, clock, .. } = ground;
         let catalog: Arc<dyn CatalogReader> = Arc::clone(&self.watchtower) as _;
         Casts {
             wayne: registry::Args { store: Arc::clone(store), clock: Arc::clone(clock) },
@@ -300,6 +303,7 @@ impl Views {
             flash: session::Args {
                 config: config.session.clone(),
                 journal: journal.clone(),
+                events: events.clone(),
                 catalog: Arc::clone(&catalog),
                 view: Arc::clone(&self.flash),
             },

@@ -1,8 +1,9 @@
-//! The shell: fills the table at start, then follows the journal.
+//! The shell: fills the tables at start, then follows the journal and the event log.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use events::EventLog;
 use kit::{Mail, TaskGuard, send_to_self, wake};
 use protocol::catalog::{CatalogReader, CatalogSnapshot};
 use protocol::journal::{CatalogChange, KIND_CATALOG_CHANGE};
@@ -11,6 +12,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use store::{Journal, JournalEntry, Record, StoreError};
 
 use crate::config::Config;
+use crate::effects::Sessions;
 use crate::logic::offer::offer_state;
 use crate::view::View;
 
@@ -27,11 +29,13 @@ pub struct Flash;
 pub struct Args {
     /// Settings.
     pub config: Config,
-    /// What is followed.
+    /// What is followed for offers.
     pub journal: Journal,
+    /// What is followed for sessions and carts, as [`protocol::session::EVENTS_CONSUMER`].
+    pub events: EventLog,
     /// Where the table is filled from. Its snapshot's version is the journal offset that it stands for.
     pub catalog: Arc<dyn CatalogReader>,
-    /// The table.
+    /// The tables.
     pub view: Arc<View>,
 }
 
@@ -41,7 +45,10 @@ pub struct State {
     journal: Journal,
     view: Arc<View>,
     offset: u64,
-    _wake: TaskGuard,
+    sessions: Sessions,
+    /// Whether a message to go on with the event log is on its way.
+    is_going_on: bool,
+    _wakes: [TaskGuard; 2],
 }
 
 impl Actor for Flash {
@@ -50,20 +57,39 @@ impl Actor for Flash {
     type Arguments = Args;
 
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, args: Args) -> Result<State, ActorProcessingErr> {
-        let Args { config, journal, catalog, view } = args;
+        let Args { config, journal, events, catalog, view } = args;
         let table = Arc::clone(&view);
         let offset = tokio::task::spawn_blocking(move || fill(&table, &*catalog.snapshot())).await?;
         view.set_journal_offset(offset);
         journal.consumer_at(NAME, offset);
+        let sessions = Sessions::start(config.clone(), events, Arc::clone(&view), &myself).await?;
         let interval = Duration::from_millis(config.poll_interval_ms_max);
-        let wake = wake(myself, journal.watch(), interval, || SessionMsg::Tick);
-        Ok(State { config, journal, view, offset, _wake: wake })
+        let wakes = [
+            wake(myself.clone(), journal.watch(), interval, || SessionMsg::Tick),
+            wake(myself, sessions.watch(), interval, || SessionMsg::EventsTick),
+        ];
+        Ok(State { config, journal, view, offset, sessions, is_going_on: false, _wakes: wakes })
     }
 
     async fn handle(&self, myself: ActorRef<Self::Msg>, mail: Self::Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
-        let Some((_, SessionMsg::Tick)) = mail.open() else { return Ok(()) };
-        if state.follow()? {
-            send_to_self(&myself, NAME, SessionMsg::Tick);
+        let Some((_, message)) = mail.open() else { return Ok(()) };
+        match message {
+            SessionMsg::Tick => {
+                if state.follow()? {
+                    send_to_self(&myself, NAME, SessionMsg::Tick);
+                }
+            }
+            // The message to go on does the same.
+            SessionMsg::EventsTick if state.is_going_on => {}
+            SessionMsg::EventsTick => state.follow_events(&myself).await?,
+            SessionMsg::EventsMore => state.follow_events(&myself).await?,
+            SessionMsg::Checkpointed(written) => {
+                state.sessions.checkpointed(written);
+                // Following may have waited for it.
+                if !state.is_going_on {
+                    state.follow_events(&myself).await?;
+                }
+            }
         }
         Ok(())
     }
@@ -82,6 +108,15 @@ impl State {
         self.journal.consumer_at(NAME, self.offset);
         metrics::gauge!("gotham_session_lag_records").set(self.journal.end().saturating_sub(self.offset) as f64);
         Ok(self.offset < self.journal.end())
+    }
+
+    async fn follow_events(&mut self, myself: &ActorRef<Mail<SessionMsg>>) -> Result<(), StoreError> {
+        self.is_going_on = self.sessions.follow().await?;
+        self.sessions.checkpoint_if_due(myself);
+        if self.is_going_on {
+            send_to_self(myself, NAME, SessionMsg::EventsMore);
+        }
+        Ok(())
     }
 }
 

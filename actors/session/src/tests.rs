@@ -5,14 +5,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use domain::{Availability, Money, PartHashes, Parts, Product, ProductId};
+use events::EventLog;
 use kit::{Address, Scene};
 use proptest::prelude::*;
 use protocol::catalog::{CatalogReader, CatalogSnapshot, ProductRevision};
 use protocol::journal::{CatalogChange, KIND_CATALOG_CHANGE};
 use protocol::session::{NAME, OfferReader, OfferState, SessionMsg};
-use store::{Journal, JournalConfig, NewRecord, Record};
+use store::{Journal, JournalConfig, MemoryStore, NewRecord, Record};
 
 use crate::{Args, Config, Flash, View};
+
+fn view() -> View {
+    View::new(Arc::new(MemoryStore::new()))
+}
 
 fn id(text: &str) -> ProductId {
     text.parse().expect("an id")
@@ -114,7 +119,8 @@ impl Stage {
         let journal = Journal::open(folder.path(), JournalConfig::default()).expect("a journal");
         let reader = Arc::new(Reader::default());
         let config = Config { batch_records_max: 3, ..Config::default() };
-        let args = Args { config, journal, catalog: reader.clone(), view: Arc::new(View::new()) };
+        let events = EventLog::open(&folder.path().join("events"), &events::Config::default(), Vec::new()).expect("a log");
+        let args = Args { config, journal, events, catalog: reader.clone(), view: Arc::new(view()) };
         Self { scene: Scene::new(), address: Address::new(NAME, 16), reader, args, _folder: folder }
     }
 
@@ -198,7 +204,7 @@ async fn leaves_out_what_it_cannot_read() {
 
 #[test]
 fn an_older_revision_never_overwrites_a_newer_one() {
-    let view = View::new();
+    let view = view();
     let offer = |amount| Some(crate::logic::offer::offer_state(&product("a", amount)));
     assert!(view.set(&id("a"), 2, offer(2)));
     assert!(!view.set(&id("a"), 1, offer(1)) && !view.set(&id("a"), 2, offer(1)) && !view.set(&id("a"), 1, None));
@@ -220,7 +226,7 @@ proptest! {
             change(["a", "b", "c", "d"][*name], revisions[*name], *amount)
         }).collect();
         let expected = Catalog::after(&changes);
-        let view = View::new();
+        let view = view();
         let apply = |changes: &[CatalogChange]| for change in changes {
             view.set(&change.id, change.revision, change.product.as_ref().map(crate::logic::offer::offer_state));
         };
@@ -239,23 +245,35 @@ proptest! {
 #[test]
 fn settings_are_checked() {
     assert!(Config::default().problems().is_empty());
-    let config = Config { batch_records_max: 0, poll_interval_ms_max: 5000 };
-    assert_eq!(config.problems().into_iter().map(|(field, _)| field).collect::<Vec<_>>(), ["batch_records_max", "poll_interval_ms_max"]);
+    let config =
+        Config { batch_records_max: 0, poll_interval_ms_max: 5000, batch_events_max: 0, memory_mib_max: 1, checkpoint_interval_ms_max: 0 };
+    let fields: Vec<&str> = config.problems().into_iter().map(|(field, _)| field).collect();
+    assert_eq!(fields, ["batch_records_max", "poll_interval_ms_max", "batch_events_max", "memory_mib_max", "checkpoint_interval_ms_max"]);
+}
+
+#[test]
+fn the_version_grows_with_every_change_of_an_offer_and_with_nothing_else() {
+    let view = view();
+    let offer = |amount| Some(crate::logic::offer::offer_state(&product("a", amount)));
+    let mut version = view.version();
+    for (revision, amount, is_change) in [(1, 2, true), (2, 2, false), (3, 5, true), (3, 9, false), (4, 0, true)] {
+        view.set(&id("a"), revision, offer(amount));
+        assert_eq!(view.version() > version, is_change, "revision {revision}");
+        assert!(view.version() >= version);
+        version = view.version();
+    }
+    view.set(&id("a"), 5, None);
+    assert!(view.version() > version);
 }
 
 /// Prints figures: `cargo test -p session --release -- --ignored --nocapture`.
 #[test]
 #[ignore = "measures, asserts nothing"]
 fn figures() {
-    const PRODUCTS: usize = 100_000;
-    let view = View::new();
-    let ids: Vec<ProductId> = (0..PRODUCTS).map(|index| id(&format!("product-{}", index * 7919 % PRODUCTS))).collect();
-    let started = std::time::Instant::now();
-    for id in &ids {
-        view.set(id, 1, Some(crate::logic::offer::offer_state(&product(id.as_str(), 5))));
+    let (products, sessions, items) = (100_000, 50_000, 20);
+    let duration = Duration::from_secs(1);
+    let options = crate::figures::Options { products, sessions, items, threads: 2, duration };
+    for figure in crate::figures::measure(&options).expect("ids") {
+        println!("{:<40} {} threads {:>12.0}/s {:>8.0} ns", figure.what, figure.threads, figure.per_second, figure.nanoseconds);
     }
-    println!("fill: {:.0} ns a product", started.elapsed().as_nanos() as f64 / PRODUCTS as f64);
-    let started = std::time::Instant::now();
-    let available = ids.iter().filter(|id| view.offer(id.as_str()).is_some_and(|offer| offer.is_available)).count();
-    println!("read: {:.0} ns, {available} available", started.elapsed().as_nanos() as f64 / PRODUCTS as f64);
 }

@@ -13,8 +13,8 @@ use serde::Serialize;
 /// The name in metrics and on the console.
 pub const NAME: &str = "gcpd";
 
-/// The versions of what an answer is made of, read **before** the first input is. An input that takes no part stays 0. A
-/// version may be coarse (an interval's number) where the answer may be as old as that.
+/// The versions of what an answer is made of, read **before** the first input is. Versions grow: a fingerprint is none. An input
+/// that takes no part stays 0. A version may be coarse (an interval's number) where the answer may be as old as that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Versions {
     /// `CatalogSnapshot::version`.
@@ -117,11 +117,11 @@ pub trait Flight: Send {
 }
 
 /// What a question to the cache amounts to.
-pub enum Lookup {
+pub enum Lookup<'a> {
     /// The answer, made of inputs of exactly the asked versions.
     Hit(Answer),
     /// Nobody has it: the asker computes.
-    Miss(Box<dyn Flight>),
+    Miss(Box<dyn Flight + 'a>),
 }
 
 /// How often an endpoint's answers were there, since the process started.
@@ -162,7 +162,7 @@ pub trait AnswerCache: Send + Sync {
     fn get(&self, key: &CacheKey, versions: &Versions) -> Option<Answer>;
 
     /// The answer, or the duty to compute it. Waits while another computes the same. [`get_or_compute`] is how it is used.
-    fn lookup<'a>(&'a self, key: &'a CacheKey, versions: &'a Versions) -> Pin<Box<dyn Future<Output = Lookup> + Send + 'a>>;
+    fn lookup<'a>(&'a self, key: &'a CacheKey, versions: &'a Versions) -> Pin<Box<dyn Future<Output = Lookup<'a>> + Send + 'a>>;
 
     /// Forgets everything kept for these shoppers; answers that are being computed for them now are not kept either.
     fn erase(&self, shoppers: &[Shopper]);

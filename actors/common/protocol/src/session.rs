@@ -113,6 +113,8 @@ pub enum SessionMsg {
     Tick,
     /// For the actor's own tail of the event log.
     EventsTick,
+    /// For the actor itself: there is more in the event log.
+    EventsMore,
     /// For the actor itself: its checkpoint has been written, or not.
     Checkpointed(Result<(), StoreError>),
 }

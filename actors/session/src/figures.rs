@@ -1,0 +1,205 @@
+//! How fast the tables are on this machine: what `gotham bench flash` prints.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use domain::{Availability, Dialect, Event, EventItem, EventKind, Money, Product, ProductId, Shopper};
+use protocol::journal::LogBody;
+use protocol::session::{OfferReader, SessionReader};
+use serde::Serialize;
+use store::MemoryStore;
+
+use crate::logic::entry::Entry;
+use crate::logic::ledger::{Key, Ledger};
+use crate::logic::offer::offer_state;
+use crate::table::Table;
+use crate::view::View;
+
+/// Events applied together, as the actor does by default.
+const BATCH_EVENTS: usize = 256;
+/// Operations between two looks at the clock.
+const STRIDE: usize = 1024;
+
+/// What is measured.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Products with an offer.
+    pub products: usize,
+    /// Sessions, each of a visitor of its own.
+    pub sessions: usize,
+    /// Items in each history.
+    pub items: usize,
+    /// Threads that read.
+    pub threads: usize,
+    /// How long each figure is measured.
+    pub duration: Duration,
+}
+
+/// One figure.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figure {
+    /// What was done.
+    pub what: &'static str,
+    /// Threads that did it.
+    pub threads: usize,
+    /// Operations a second, all threads together.
+    pub per_second: f64,
+    /// Nanoseconds that one operation takes its thread.
+    pub nanoseconds: f64,
+}
+
+/// Fills the tables and measures.
+pub fn measure(options: &Options) -> Result<Vec<Figure>, domain::IdError> {
+    let view = View::new(Arc::new(MemoryStore::new()));
+    let products: Vec<Product> = (0..options.products).map(|index| product(index, 0)).collect::<Result<_, _>>()?;
+    for product in &products {
+        view.set(&product.id, 1, Some(offer_state(product)));
+    }
+    let ids: Vec<&ProductId> = products.iter().map(|product| &product.id).collect();
+    let table = Arc::new(Table::new(false));
+    view.show(Arc::clone(&table), 0);
+    let sessions: Vec<String> = (0..options.sessions).map(|index| format!("session-{index}")).collect();
+    let shoppers: Vec<Shopper> = (0..options.sessions).map(|index| Shopper::visitor(&index.to_string())).collect();
+    let mut offset = 0;
+    for round in 0..options.items {
+        let first = (0..options.sessions).map(|index| view_event(index, ids[(index * 31 + round) % ids.len()], round));
+        offset += apply(&table, &first.collect::<Vec<_>>(), offset);
+    }
+
+    let Options { threads, duration, .. } = *options;
+    let mut figures = vec![
+        each("offer: read", threads, duration, |at| usize::from(view.offer(ids[at % ids.len()].as_str()).is_some())),
+        each("session: read", threads, duration, |at| view.session(&sessions[at % sessions.len()]).map_or(0, |state| state.items.len())),
+        each("shopper: read", threads, duration, |at| view.shopper(&shoppers[at % shoppers.len()]).map_or(0, |state| state.items.len())),
+        each("session: read the newest 100", threads, duration, |at| {
+            let state = view.session(&sessions[at % sessions.len()]);
+            state.map_or(0, |state| state.items.iter().rev().take(100).map(|item| item.product.as_str().len()).sum())
+        }),
+    ];
+    let write_event = |at: usize| view_event(at % sessions.len(), ids[at % ids.len()], options.items + at);
+    figures.push(events("event: apply to session and shopper", duration, &table, &mut offset, write_event));
+    let is_over = AtomicBool::new(false);
+    let beside = thread::scope(|scope| {
+        let reader = scope.spawn(|| while_not(&is_over, |at| usize::from(view.session(&sessions[at % sessions.len()]).is_some())));
+        let written = events("event: apply, beside a reader", duration, &table, &mut offset, write_event);
+        is_over.store(true, Ordering::Relaxed);
+        reader.join().map(|read| [written, Figure { what: "session: read, beside the writer", ..read }])
+    });
+    figures.extend(beside.into_iter().flatten());
+    let changed: Vec<Product> = (0..options.products).map(|index| product(index, 1)).collect::<Result<_, _>>()?;
+    let states: Vec<_> =
+        [&products, &changed].map(|products| products.iter().map(offer_state).collect()).into_iter().collect::<Vec<Vec<_>>>();
+    figures.push(each("offer: write", 1, duration, |at| {
+        let (index, revision) = (at % ids.len(), 2 + (at / ids.len()) as u64);
+        usize::from(view.set(ids[index], revision, Some(states[revision as usize % 2][index])))
+    }));
+    Ok(figures)
+}
+
+/// An operation for as long as `duration` on each thread. It is told a number that jumps about the tables (a full period of a
+/// multiplicative step), so that neighbours in time are no neighbours in memory; on one thread numbers count up.
+fn each(what: &'static str, threads: usize, duration: Duration, operation: impl Fn(usize) -> usize + Sync) -> Figure {
+    let started = Instant::now();
+    let done: usize = thread::scope(|scope| {
+        let work = |thread: usize| {
+            let operation = &operation;
+            move || {
+                let mut done = 0;
+                let mut sink = 0_usize;
+                while started.elapsed() < duration {
+                    for at in done..done + STRIDE {
+                        sink = sink.wrapping_add(operation(if threads == 1 {
+                            at
+                        } else {
+                            (at + thread * 7_919).wrapping_mul(2_654_435_761) >> 4
+                        }));
+                    }
+                    done += STRIDE;
+                }
+                std::hint::black_box(sink);
+                done
+            }
+        };
+        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(work(thread))).collect();
+        running.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
+    });
+    figure(what, threads, done, started.elapsed())
+}
+
+fn while_not(is_over: &AtomicBool, operation: impl Fn(usize) -> usize) -> Figure {
+    let started = Instant::now();
+    let (mut done, mut sink) = (0, 0_usize);
+    while !is_over.load(Ordering::Relaxed) {
+        for at in done..done + STRIDE {
+            sink = sink.wrapping_add(operation(at.wrapping_mul(2_654_435_761) >> 4));
+        }
+        done += STRIDE;
+    }
+    std::hint::black_box(sink);
+    figure("", 1, done, started.elapsed())
+}
+
+fn events(what: &'static str, duration: Duration, table: &Table, offset: &mut u64, event: impl Fn(usize) -> LogBody) -> Figure {
+    let (mut busy, mut done) = (Duration::ZERO, 0);
+    while busy < duration {
+        let batch: Vec<LogBody> = (done..done + BATCH_EVENTS).map(|at| event(at.wrapping_mul(2_654_435_761) >> 4)).collect();
+        let started = Instant::now();
+        *offset += apply(table, &batch, *offset);
+        busy += started.elapsed();
+        done += BATCH_EVENTS;
+    }
+    figure(what, 1, done, busy)
+}
+
+fn figure(what: &'static str, threads: usize, done: usize, took: Duration) -> Figure {
+    let per_second = done as f64 / took.as_secs_f64();
+    Figure { what, threads, per_second, nanoseconds: threads as f64 * 1e9 / per_second }
+}
+
+/// As the actor applies a batch, checkpoints left out.
+fn apply(table: &Table, batch: &[LogBody], offset: u64) -> u64 {
+    let before = |key: &Key| -> Option<Entry> { table.entry(key).flatten() };
+    for (batch, from) in batch.chunks(BATCH_EVENTS).zip((offset..).step_by(BATCH_EVENTS)) {
+        let mut ledger = Ledger::new(&before);
+        batch.iter().zip(from..).for_each(|(body, offset)| ledger.apply(body, offset));
+        for (key, entry) in ledger.into_changed() {
+            table.set(&key, entry);
+        }
+    }
+    batch.len() as u64
+}
+
+fn product(index: usize, cents: i64) -> Result<Product, domain::IdError> {
+    let mut product = Product::new(format!("product-{index}").parse()?, "Shoe");
+    product.offer.price = "EUR".parse().ok().map(|currency| Money { amount_e4: 100 * (index as i64 + cents), currency });
+    product.offer.availability = Availability::InStock;
+    Ok(product)
+}
+
+fn view_event(index: usize, product: &ProductId, at_ms: usize) -> LogBody {
+    LogBody::Event(Arc::new(Event {
+        id: String::new(),
+        kind: EventKind::View,
+        visitor: Some(index.to_string()),
+        user: None,
+        session: Some(format!("session-{index}")),
+        at_ms: at_ms as i64,
+        received_at_ms: at_ms as i64,
+        items: vec![EventItem { product: product.clone(), variant: None, quantity: 1, price: None, position: None }],
+        order: None,
+        value: None,
+        query: None,
+        results: None,
+        surface: None,
+        store: None,
+        attribution_token: None,
+        experiment: None,
+        consent: None,
+        rating: None,
+        is_bot: false,
+        dialect: Dialect::Native,
+        raw: String::new(),
+    }))
+}
