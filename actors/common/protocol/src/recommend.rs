@@ -114,8 +114,6 @@ pub enum RecommendMsg {
     Tick,
     /// For the actor's own round over products that nobody knows yet.
     Acquaint,
-    /// For the actor's own search for better settings.
-    Tune,
 }
 
 /// Answers on the caller's own thread, with everything that was acknowledged before.

@@ -1,7 +1,7 @@
 //! A follower's state in a file: what it had learned when it stood at an offset, `<name>-<offset>.state`. A file appears whole or not
 //! at all; what is in it is the follower's business, checksum included.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -45,6 +45,12 @@ impl StateFiles {
         }
         offsets.sort_unstable_by(|a, b| b.cmp(a));
         Ok(offsets)
+    }
+
+    /// Opens the file of an offset.
+    pub fn open(&self, offset: u64) -> Result<File, StoreError> {
+        let path = self.path(offset);
+        File::open(&path).map_err(|error| StoreError::io(path.display(), error))
     }
 
     /// Writes the state of an offset; durable when it returns.

@@ -1,0 +1,61 @@
+//! Superman's settings.
+
+use behaviour::Settings;
+use serde::{Deserialize, Serialize};
+
+/// Superman's settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How often new products are looked for that nobody did anything with yet, in milliseconds.
+    pub acquaint_interval_ms: u64,
+    /// Events applied before other messages get their turn. One takes a few microseconds.
+    pub batch_records_max: usize,
+    /// The state is written to disk after so many events; a restart applies at most that many again.
+    pub checkpoint_events_max: u64,
+    /// New products that inherit from others they are like; 0 for none.
+    pub newcomers_max: usize,
+    /// How long Superman waits at most before he looks for new events by himself, in milliseconds; normally he is woken.
+    pub poll_interval_ms_max: u64,
+    /// Shoppers whose history is remembered; beyond them the one not seen for longest is forgotten.
+    pub shoppers_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            acquaint_interval_ms: 30_000,
+            batch_records_max: 512,
+            checkpoint_events_max: 200_000,
+            newcomers_max: 2_000,
+            poll_interval_ms_max: 500,
+            shoppers_max: 1_000_000,
+        }
+    }
+}
+
+impl Config {
+    /// The engine's settings.
+    pub(crate) fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
+        settings.bounds.shoppers_max = self.shoppers_max;
+        settings
+    }
+
+    /// What is wrong with it: field and reason.
+    pub fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        let mut within = |name: &'static str, value: u64, least: u64, most: u64| {
+            if !(least..=most).contains(&value) {
+                problems.push((name, format!("{value} is not between {least} and {most}")));
+            }
+        };
+        within("acquaint_interval_ms", self.acquaint_interval_ms, 100, 86_400_000);
+        within("batch_records_max", self.batch_records_max as u64, 1, 4096);
+        within("checkpoint_events_max", self.checkpoint_events_max, 1, 100_000_000);
+        within("newcomers_max", self.newcomers_max as u64, 0, 20_000);
+        within("poll_interval_ms_max", self.poll_interval_ms_max, 10, 1000);
+        within("shoppers_max", self.shoppers_max as u64, 1000, 100_000_000);
+        problems
+    }
+}

@@ -1,0 +1,160 @@
+//! Disk and neighbours: state files, and what new products are like.
+
+use std::collections::HashMap;
+use std::io::BufReader;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use behaviour::Behaviour;
+use domain::ProductId;
+use kit::{Context, Priority};
+use protocol::catalog::{CatalogReader, CatalogSnapshot};
+use protocol::recommend::NAME;
+use protocol::search::{SearchQuery, Searcher};
+use protocol::vision::{Space, VisionReader};
+use store::{StateFiles, StoreError};
+
+use crate::config::Config;
+use crate::newcomers::{Near, Newcomer, Newcomers};
+use crate::view::View;
+
+const READ_BUFFER_BYTES: usize = 1 << 20;
+/// Products of the catalog looked at in one piece.
+const PAGE_MAX: usize = 256;
+/// New products compared in one round; the rest follows in the next.
+const ROUND_MAX: usize = 256;
+/// Products asked for to find enough known ones among them.
+const NEAR_ASKED: usize = 60;
+/// Known products that a new one inherits from.
+const NEAR_MAX: usize = 20;
+/// Events from which on a product is known by what was done with it.
+const KNOWN_EVENTS_MIN: u32 = 20;
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Reads the newest state file that is sound and not ahead of the log; gives the offset it stands for, 0 without one.
+pub(crate) fn load(dir: &Path, config: &Config, view: &View, log_end: u64) -> Result<u64, StoreError> {
+    let files = StateFiles::new(dir, NAME)?;
+    for offset in files.offsets()?.into_iter().filter(|offset| *offset <= log_end) {
+        let mut file = BufReader::with_capacity(READ_BUFFER_BYTES, files.open(offset)?);
+        match Behaviour::load(config.settings(), &mut file) {
+            Ok(loaded) => {
+                view.state.write(|state| *state = loaded);
+                return Ok(offset);
+            }
+            Err(error) => {
+                tracing::warn!(%error, offset, "a state file is not sound; an older one or the log itself is taken");
+                metrics::counter!("gotham_recommend_state_unsound_total").increment(1);
+            }
+        }
+    }
+    view.state.write(|state| *state = Behaviour::new(config.settings()));
+    Ok(0)
+}
+
+/// The state as it is now, as bytes: copied in memory, so that readers and the next event wait for that alone and not for a disk.
+pub(crate) fn copy(view: &View) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = Vec::new();
+    view.state.read().save(&mut bytes).map_err(|error| StoreError::Io(error.to_string().into()))?;
+    Ok(bytes)
+}
+
+/// Writes what was copied when the state stood at `offset`; older files go.
+pub(crate) fn write(dir: &Path, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
+    let files = StateFiles::new(dir, NAME)?;
+    files.write(offset, bytes)?;
+    files.keep(&[offset])
+}
+
+/// Where likeness comes from.
+#[derive(Clone)]
+pub(crate) struct Neighbours {
+    pub(crate) catalog: Arc<dyn CatalogReader>,
+    pub(crate) vision: Arc<dyn VisionReader>,
+    pub(crate) searcher: Arc<dyn Searcher>,
+}
+
+impl Neighbours {
+    /// Looks for products that nobody knows yet and compares the ones that were not compared before. The newest come first.
+    pub(crate) async fn acquaint(self, view: Arc<View>, newcomers_max: usize) {
+        let (catalog, seen) = (self.catalog.clone(), Arc::clone(&view));
+        let Ok(new) = tokio::task::spawn_blocking(move || new_products(&*catalog.snapshot(), &seen, newcomers_max)).await else { return };
+        let before = view.newcomers.load_full();
+        let known: HashMap<&ProductId, &Newcomer> = before.all().map(|newcomer| (&newcomer.product, newcomer)).collect();
+        let mut all = Vec::with_capacity(new.len());
+        let mut compared = 0;
+        for (product, revision) in new {
+            let kept = known.get(&product).filter(|kept| kept.revision == revision && !kept.near.is_empty());
+            let near = match kept {
+                Some(kept) => kept.near.clone(),
+                None if compared < ROUND_MAX => {
+                    compared += 1;
+                    self.near(&product, &view).await
+                }
+                None => continue,
+            };
+            let number = view.state.read().item(product.as_str());
+            if !near.is_empty() {
+                all.push(Newcomer { product, revision, number, near });
+            }
+        }
+        metrics::gauge!("gotham_recommend_new_products").set(all.len() as f64);
+        view.newcomers.store(Arc::new(Newcomers::new(all)));
+    }
+
+    /// The known products most like one: by its first picture, else by its text.
+    async fn near(&self, product: &ProductId, view: &View) -> Near {
+        for space in [Space::Image, Space::Text] {
+            let (vision, id) = (Arc::clone(&self.vision), product.clone());
+            let vectors = tokio::task::spawn_blocking(move || vision.vectors(id.as_str(), space)).await.unwrap_or_default();
+            let Some(first) = vectors.into_iter().next() else { continue };
+            let query = SearchQuery {
+                vectors: vec![(space, first.vector)],
+                exclude: vec![product.clone()],
+                limit: NEAR_ASKED,
+                ..SearchQuery::default()
+            };
+            let context = Context::new(Priority::Bulk, SEARCH_TIMEOUT);
+            let Ok(answer) = self.searcher.search(&context, query).await else { continue };
+            let state = view.state.read();
+            let known = answer.hits.iter().filter_map(|hit| {
+                let number = state.item(hit.product.as_str())?;
+                (state.events_of(number) > 0).then_some((number, hit.score))
+            });
+            let near: Vec<(u32, f32)> = known.take(NEAR_MAX).collect();
+            if !near.is_empty() {
+                return near.into();
+            }
+        }
+        Near::from([])
+    }
+}
+
+/// The most recently changed products of which too little is known, at most `newcomers_max`, with their revisions.
+fn new_products(catalog: &dyn CatalogSnapshot, view: &View, newcomers_max: usize) -> Vec<(ProductId, u64)> {
+    let mut found: Vec<(i64, ProductId, u64)> = Vec::new();
+    let mut page = catalog.page(None, PAGE_MAX);
+    while let Some(last) = page.last() {
+        {
+            let state = view.state.read();
+            for revision in &page {
+                let id = &revision.product.id;
+                let events = state.item(id.as_str()).map_or(0, |item| state.events_of(item));
+                if events < KNOWN_EVENTS_MIN {
+                    found.push((revision.changed_at_ms, id.clone(), revision.revision));
+                }
+            }
+        }
+        if found.len() > newcomers_max.saturating_mul(2).max(PAGE_MAX) {
+            newest(&mut found, newcomers_max);
+        }
+        page = catalog.page(Some(last.product.id.as_str()), PAGE_MAX);
+    }
+    newest(&mut found, newcomers_max);
+    found.into_iter().map(|(_, id, revision)| (id, revision)).collect()
+}
+
+fn newest(found: &mut Vec<(i64, ProductId, u64)>, newcomers_max: usize) {
+    found.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    found.truncate(newcomers_max);
+}

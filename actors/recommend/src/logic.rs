@@ -1,0 +1,3 @@
+//! What decides: which events teach what.
+
+pub(crate) mod lessons;

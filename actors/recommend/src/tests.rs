@@ -1,0 +1,291 @@
+//! Superman with a log of his own and stand-ins for his neighbours.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{Dialect, Erasure, Event, EventItem, EventKind, ProductId, Shopper};
+use events::EventLog;
+use kit::{Address, Context, Scene};
+use protocol::catalog::{CatalogReader, CatalogSnapshot, ProductRevision};
+use protocol::recommend::{Logic, NAME, RecommendMsg, RecommendQuery, Recommender};
+use protocol::search::{AttributeInfo, Hit, IndexStats, SearchAnswer, SearchQuery, Searcher, Searching, Suggestion};
+use protocol::vision::{Embedding, ModelInfo, Space, Thumbnail, VisionCounts, VisionReader};
+
+use crate::{Args, Config, Superman, View};
+
+fn id(name: &str) -> ProductId {
+    name.parse().expect("an id")
+}
+
+fn event(number: usize, user: &str, kind: EventKind, product: &str, at_ms: i64) -> Event {
+    Event {
+        id: format!("e{number}"),
+        kind,
+        visitor: None,
+        user: Some(user.into()),
+        session: Some(format!("{user}-visit")),
+        at_ms,
+        received_at_ms: at_ms,
+        items: vec![EventItem { product: id(product), variant: None, quantity: 1, price: None, position: None }],
+        order: None,
+        value: None,
+        query: None,
+        results: None,
+        surface: None,
+        store: None,
+        attribution_token: None,
+        experiment: None,
+        consent: None,
+        rating: None,
+        is_bot: false,
+        dialect: Dialect::Native,
+        raw: "{}".into(),
+    }
+}
+
+/// Visits of several shoppers over few products, with purchases.
+fn history(events: usize) -> Vec<Event> {
+    let of = |number: usize| {
+        let kind = if number.is_multiple_of(5) { EventKind::Purchase } else { EventKind::View };
+        event(number, &format!("u{}", number * 7 % 11), kind, &format!("p{}", (number * number + number / 3) % 9), 1_000 * number as i64)
+    };
+    (0..events).map(of).collect()
+}
+
+/// A catalog, its vectors and an index in one: `new` is like `p1`.
+struct Neighbourhood;
+
+impl CatalogReader for Neighbourhood {
+    fn snapshot(&self) -> Arc<dyn CatalogSnapshot> {
+        Arc::new(Self)
+    }
+}
+
+impl CatalogSnapshot for Neighbourhood {
+    fn version(&self) -> u64 {
+        1
+    }
+    fn len(&self) -> usize {
+        1
+    }
+    fn get(&self, name: &str) -> Option<Arc<ProductRevision>> {
+        (name == "new").then(|| {
+            Arc::new(ProductRevision {
+                product: domain::Product::new(id("new"), "New"),
+                revision: 1,
+                hashes: domain::PartHashes::default(),
+                source: "shop".into(),
+                last_run: None,
+                changed_at_ms: 0,
+            })
+        })
+    }
+    fn page(&self, after: Option<&str>, _: usize) -> Vec<Arc<ProductRevision>> {
+        if after.is_none() { self.get("new").into_iter().collect() } else { Vec::new() }
+    }
+    fn group(&self, _: &str) -> Vec<ProductId> {
+        Vec::new()
+    }
+    fn products_with_image(&self, _: &str) -> Vec<ProductId> {
+        Vec::new()
+    }
+}
+
+impl VisionReader for Neighbourhood {
+    fn models(&self) -> Vec<ModelInfo> {
+        Vec::new()
+    }
+    fn thumbnail(&self, _: &str, _: usize) -> Option<Thumbnail> {
+        None
+    }
+    fn vectors(&self, product: &str, space: Space) -> Vec<Embedding> {
+        let embedding = Embedding { vector: vec![1.0].into(), content: domain::ContentHash::of(b"text") };
+        if product == "new" && space == Space::Text { vec![embedding] } else { Vec::new() }
+    }
+    fn embedded(&self, _: Space, _: Option<&str>, _: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)> {
+        Vec::new()
+    }
+    fn counts(&self) -> VisionCounts {
+        VisionCounts::default()
+    }
+}
+
+impl Searcher for Neighbourhood {
+    fn search<'a>(&'a self, _: &'a Context, query: SearchQuery) -> Searching<'a> {
+        assert_eq!((query.exclude, query.vectors.len()), (vec![id("new")], 1));
+        let hit = |name: &str, score| Hit { product: id(name), score, found_by: vec!["text"], parts: Vec::new(), group_size: None };
+        let hits = vec![hit("nobody knows me", 0.99), hit("p1", 0.9)];
+        Box::pin(async { Ok(SearchAnswer { hits, ..SearchAnswer::default() }) })
+    }
+    fn suggest(&self, _: &str, _: usize) -> Vec<Suggestion> {
+        Vec::new()
+    }
+    fn attributes(&self) -> Vec<AttributeInfo> {
+        Vec::new()
+    }
+    fn stats(&self) -> IndexStats {
+        IndexStats::default()
+    }
+}
+
+struct Stage {
+    scene: Scene,
+    address: Address<RecommendMsg>,
+    args: Args,
+    _folder: tempfile::TempDir,
+}
+
+impl Stage {
+    fn new(config: Config) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = EventLog::open(&folder.path().join("log"), &events::Config::default(), Vec::new()).expect("a log");
+        let view = Arc::new(View::new(&config));
+        let neighbourhood = Arc::new(Neighbourhood);
+        let args = Args {
+            config,
+            log,
+            dir: folder.path().join("state"),
+            catalog: neighbourhood.clone(),
+            vision: neighbourhood.clone(),
+            searcher: neighbourhood,
+            view,
+        };
+        Self { scene: Scene::new(), address: Address::new(NAME, 16), args, _folder: folder }
+    }
+
+    async fn start(&mut self) -> ractor::ActorRef<kit::Mail<RecommendMsg>> {
+        self.scene.spawn_at(&self.address, Superman, self.args.clone()).await
+    }
+
+    async fn append(&self, events: Vec<Event>) {
+        self.args.log.append(events).await.expect("appended");
+    }
+
+    async fn caught_up(&self) {
+        assert!(self.args.view.progress().reached(self.args.log.end(), Duration::from_secs(30)).await, "Superman follows the log");
+    }
+
+    /// The digest of a rebuild from the first event.
+    fn rebuilt(&self) -> [u8; 32] {
+        let view = View::new(&self.args.config);
+        let entries = self.args.log.read(0, usize::MAX).expect("readable");
+        view.state.write(|state| entries.iter().for_each(|entry| crate::actor::apply(state, entry)));
+        view.digest()
+    }
+
+    fn asked(&self, logic: Logic, user: &str, products: &[&str]) -> Vec<String> {
+        let products = products.iter().map(|name| id(name)).collect();
+        let query = RecommendQuery { logic, shopper: Some(Shopper::user(user)), products, limit: 10 };
+        self.args.view.candidates(&query, &|_| true).iter().map(|candidate| candidate.product.to_string()).collect()
+    }
+}
+
+#[tokio::test]
+async fn an_acknowledged_event_is_in_the_next_answer() {
+    let mut stage = Stage::new(Config::default());
+    stage.start().await;
+    stage.append(history(200)).await;
+    stage.caught_up().await;
+    assert!(!stage.asked(Logic::ForYou, "somebody else", &[]).is_empty(), "popular products for strangers");
+    assert_eq!(stage.asked(Logic::RecentlyViewed, "somebody else", &[]), Vec::<String>::new());
+    stage.append(vec![event(1_000, "somebody else", EventKind::View, "p4", 300_000)]).await;
+    stage.caught_up().await;
+    assert_eq!(stage.asked(Logic::RecentlyViewed, "somebody else", &[]), ["p4"]);
+    let query = RecommendQuery { logic: Logic::ForYou, shopper: Some(Shopper::user("somebody else")), products: Vec::new(), limit: 3 };
+    let only_p2 = stage.args.view.candidates(&query, &|name| name == "p2");
+    assert_eq!(only_p2.len(), 1, "a strict condition is asked before the list is cut");
+    let best = &only_p2[0];
+    let sum: f32 = best.reasons.iter().map(|reason| reason.score).sum::<f32>() + best.rest;
+    assert!((sum - best.score).abs() <= 1e-4 * best.score.abs(), "{best:?}");
+    stage.scene.end().await;
+}
+
+/// However it is interrupted, what was learned is what a rebuild learns.
+#[tokio::test]
+async fn killed_at_any_point_it_ends_at_the_digest_of_a_rebuild() {
+    for checkpoint_events_max in [1, 37, 1_000_000] {
+        let mut stage = Stage::new(Config { checkpoint_events_max, batch_records_max: 10, ..Config::default() });
+        let all = history(240);
+        for part in all.chunks(60) {
+            let superman = stage.start().await;
+            stage.append(part.to_vec()).await;
+            if part[0].id == "e120" {
+                // Without a word: whatever is under way is lost.
+                superman.kill_and_wait(None).await.expect("killed");
+            } else {
+                stage.caught_up().await;
+                superman.stop_and_wait(None, None).await.expect("stopped");
+            }
+        }
+        let erasure = Erasure { shoppers: vec![Shopper::user("u3")], at_ms: 1, receipt: "r".into() };
+        stage.args.log.erase(erasure).await.expect("appended");
+        // Everything in memory is gone, too.
+        stage.args.view = Arc::new(View::new(&stage.args.config));
+        stage.start().await;
+        stage.caught_up().await;
+        assert_eq!(stage.args.view.digest(), stage.rebuilt(), "a state file after {checkpoint_events_max} events");
+        assert_eq!(stage.asked(Logic::RecentlyViewed, "u3", &[]), Vec::<String>::new(), "erased");
+        assert!(!stage.asked(Logic::RecentlyViewed, "u4", &[]).is_empty());
+        stage.scene.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_state_file_that_is_not_sound_is_passed_over() {
+    let mut stage = Stage::new(Config::default());
+    let superman = stage.start().await;
+    stage.append(history(50)).await;
+    stage.caught_up().await;
+    superman.stop_and_wait(None, None).await.expect("stopped");
+    let file = std::fs::read_dir(&stage.args.dir).expect("a folder").next().expect("a file").expect("a file").path();
+    let mut bytes = std::fs::read(&file).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).expect("written");
+    stage.args.view = Arc::new(View::new(&stage.args.config));
+    stage.start().await;
+    stage.caught_up().await;
+    assert_eq!(stage.args.view.digest(), stage.rebuilt());
+    stage.scene.end().await;
+}
+
+#[tokio::test]
+async fn a_visitor_who_logs_in_keeps_what_was_seen() {
+    let mut stage = Stage::new(Config::default());
+    stage.start().await;
+    let visitor = Event { user: None, visitor: Some("cookie".into()), ..event(1, "", EventKind::View, "p1", 1_000) };
+    let login = Event { visitor: Some("cookie".into()), items: Vec::new(), ..event(2, "anna", EventKind::Identify, "p1", 2_000) };
+    stage.append(vec![visitor, login]).await;
+    stage.caught_up().await;
+    assert_eq!(stage.asked(Logic::RecentlyViewed, "anna", &[]), ["p1"]);
+    stage.scene.end().await;
+}
+
+#[tokio::test]
+async fn a_product_that_nobody_knows_inherits_from_what_it_is_like() {
+    let mut stage = Stage::new(Config { acquaint_interval_ms: 100, ..Config::default() });
+    stage.start().await;
+    stage.append(history(200)).await;
+    stage.caught_up().await;
+    let acquainted = async {
+        while stage.args.view.stats().new_products == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), acquainted).await.expect("acquainted");
+    let digest = stage.args.view.digest();
+    let query = RecommendQuery { logic: Logic::AlsoViewed, shopper: None, products: vec![id("p1")], limit: 10 };
+    let answer = stage.args.view.candidates(&query, &|_| true);
+    let new = answer.iter().find(|candidate| candidate.product.as_str() == "new").expect("the new product is proposed");
+    assert_eq!((new.reasons[0].strategy, new.reasons[0].source.as_ref().map(ToString::to_string)), ("content", Some("p1".into())));
+    assert_eq!(stage.args.view.digest(), digest, "likeness is not learned state");
+    assert_eq!(stage.args.view.popularity(&[id("new"), id("p1")]).iter().map(|count| *count > 0.0).collect::<Vec<_>>(), [false, true]);
+    stage.scene.end().await;
+}
+
+#[test]
+fn settings_are_checked() {
+    assert!(Config::default().problems().is_empty());
+    let config = Config { batch_records_max: 0, poll_interval_ms_max: 5000, ..Config::default() };
+    assert_eq!(config.problems().into_iter().map(|(field, _)| field).collect::<Vec<_>>(), ["batch_records_max", "poll_interval_ms_max"]);
+}

@@ -1,0 +1,143 @@
+//! What readers ask, on their own thread; it outlives the actor.
+
+use arc_swap::ArcSwap;
+use behaviour::{Behaviour, Blend, Candidate as Found, History, Likeness, Request, Shared, Strategy, Window, with_scratch};
+use domain::{ProductId, Shopper};
+use kit::Progress;
+use protocol::recommend::{BehaviourStats, CANDIDATES_MAX, Candidate, Logic, REASONS_MAX, Reason, RecommendQuery, Recommender};
+
+use crate::config::Config;
+use crate::newcomers::Newcomers;
+
+/// Everything learned, and how to ask it.
+pub struct View {
+    pub(crate) state: Shared,
+    /// New products and what they are like.
+    pub(crate) newcomers: ArcSwap<Newcomers>,
+    /// What the blend was tuned to; `None` is as shipped.
+    pub(crate) blend: ArcSwap<Option<Blend>>,
+    pub(crate) progress: Progress,
+}
+
+impl View {
+    /// Nothing learned yet.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            state: Shared::new(Behaviour::new(config.settings())),
+            newcomers: ArcSwap::from_pointee(Newcomers::default()),
+            blend: ArcSwap::from_pointee(None),
+            progress: Progress::default(),
+        }
+    }
+}
+
+/// A question and what it is asked of.
+struct Asking<'a> {
+    state: &'a Behaviour,
+    newcomers: &'a Newcomers,
+    blend: Option<&'a Blend>,
+    query: &'a RecommendQuery,
+    items: Vec<u32>,
+}
+
+impl Asking<'_> {
+    fn found(&self, allowed: &dyn Fn(&str) -> bool) -> Vec<Found> {
+        let allow = |item: u32| self.name(item).is_some_and(allowed);
+        let like = |item: u32, visit: &mut dyn FnMut(u32, f32)| self.newcomers.like(item, visit);
+        let likeness = Likeness { items: self.newcomers.numbers(), like: &like };
+        let request = Request {
+            now_ms: self.state.latest_ms(),
+            likeness: (!self.newcomers.is_empty()).then_some(&likeness),
+            ..Request::new(self.query.limit.min(CANDIDATES_MAX)).allowing(&allow)
+        };
+        let shopper = self.query.shopper.as_ref().map_or("", Shopper::as_str);
+        with_scratch(|scratch| match self.query.logic {
+            Logic::ForYou if self.query.products.is_empty() => {
+                self.state.for_you(History::Shopper(shopper), self.blend, &request, scratch)
+            }
+            Logic::ForYou => self.state.for_you(History::Items(&self.items), self.blend, &request, scratch),
+            Logic::AlsoViewed => {
+                let other = |item: u32| !self.items.contains(&item) && allow(item);
+                self.state.for_you(History::Items(&self.items), self.blend, &request.allowing(&other), scratch)
+            }
+            Logic::ViewedThenBought => {
+                self.items.last().map(|item| self.state.viewed_then_bought(*item, &request, scratch)).unwrap_or_default()
+            }
+            Logic::BoughtTogether => self.state.for_cart(&self.items, &request, scratch),
+            Logic::BuyAgain => self.state.buy_again(shopper, &request),
+            Logic::RecentlyViewed => self.state.recently_viewed(shopper, &request),
+            Logic::Trending => self.state.popular(Window::Hours, None, &request),
+            Logic::Popular => self.state.popular(Window::Weeks, None, &request),
+        })
+    }
+
+    fn name(&self, item: u32) -> Option<&str> {
+        self.state.name(item).or_else(|| self.newcomers.name(item))
+    }
+
+    fn candidate(&self, found: Found) -> Option<Candidate> {
+        let product = |item: u32| self.name(item)?.parse::<ProductId>().ok();
+        let reasons = found.reasons.iter().take(REASONS_MAX).map(|reason| Reason {
+            strategy: strategy(reason.strategy),
+            source: reason.source.and_then(product),
+            score: reason.score,
+            together: reason.together,
+            of: reason.of,
+        });
+        Some(Candidate { product: product(found.item)?, score: found.score, reasons: reasons.collect(), rest: found.rest })
+    }
+}
+
+fn strategy(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::Visits => "visits",
+        Strategy::Pairs => "pairs",
+        Strategy::Taste => "taste",
+        Strategy::Together => "together",
+        Strategy::Bought => "viewed_then_bought",
+        Strategy::Popular => "popular",
+        Strategy::Like => "content",
+        Strategy::Again => "again",
+        Strategy::Recent => "recent",
+    }
+}
+
+impl Recommender for View {
+    fn candidates(&self, query: &RecommendQuery, allowed: &dyn Fn(&str) -> bool) -> Vec<Candidate> {
+        let (newcomers, blend) = (self.newcomers.load(), self.blend.load());
+        let state = self.state.read();
+        let items = query.products.iter().filter_map(|product| state.item(product.as_str())).collect();
+        let asking = Asking { state: &state, newcomers: &newcomers, blend: blend.as_ref().as_ref(), query, items };
+        asking.found(allowed).into_iter().filter_map(|found| asking.candidate(found)).collect()
+    }
+
+    fn popularity(&self, products: &[ProductId]) -> Vec<f32> {
+        let state = self.state.read();
+        let of = |product: &ProductId| state.item(product.as_str()).map_or(0.0, |item| state.popularity_of(Window::Weeks, item));
+        products.iter().map(of).collect()
+    }
+
+    fn stats(&self) -> BehaviourStats {
+        let counts = self.state.read().counts();
+        BehaviourStats {
+            events: counts.events,
+            products: counts.items,
+            shoppers: counts.shoppers,
+            orders: counts.orders,
+            new_products: self.newcomers.load().numbers().len(),
+        }
+    }
+
+    fn latest_ms(&self) -> i64 {
+        i64::try_from(self.state.read().latest_ms()).unwrap_or(i64::MAX)
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        self.state.read().digest()
+    }
+
+    fn progress(&self) -> &Progress {
+        &self.progress
+    }
+}
+
