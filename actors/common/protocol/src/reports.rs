@@ -19,7 +19,7 @@ use crate::experiments::Experiment;
 pub use csv::{CsvRow, to_csv};
 pub use date::{Date, DateError};
 pub use experiment::{ArmResult, Difference, Estimate, ExperimentResult, SampleRatio};
-pub use lab::{LabError, PageDifference, PolicyEstimate, ReplayLab, ReplayQuestion, ReplayReport};
+pub use lab::{DEPTH_MAX, LabError, PageDifference, PolicyEstimate, ReplayLab, ReplayQuestion, ReplayReport};
 
 /// The runtime name.
 pub const NAME: &str = "mocha";

@@ -5,6 +5,9 @@ use serde::Serialize;
 
 use super::experiment::Estimate;
 
+/// Places of a list that can be compared.
+pub const DEPTH_MAX: usize = 100;
+
 /// What is replayed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplayQuestion {
@@ -14,9 +17,9 @@ pub struct ReplayQuestion {
     pub to_ms: i64,
     /// Of these placements; empty: of all.
     pub placements: Vec<String>,
-    /// Lists at most; the newest records of the log are read back no further than this needs. Capped by the lab's own bound.
+    /// Lists at most, the earliest first. Capped by the lab's own bound.
     pub lists_max: usize,
-    /// Places of a list that are compared and counted.
+    /// Places of a list that are compared and counted, 1 to [`DEPTH_MAX`].
     pub depth: usize,
     /// Weights above this are cut to it (bias for variance).
     pub weight_max: f64,
