@@ -28,7 +28,7 @@ const REPLAY_EVENTS_MAX: u64 = 200_000;
 /// Bytes of changed entries that make a checkpoint due. One commit holds up other readers of the store for as long as it takes.
 const CHECKPOINT_BYTES: usize = 1 << 20;
 /// Bytes of changed entries above which following waits for the checkpoint.
-const CHANGED_BYTES_MAX: usize = 4 * CHECKPOINT_BYTES;
+const CHANGED_BYTES_MAX: usize = 8 * CHECKPOINT_BYTES;
 /// How long a failed checkpoint is left alone.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -46,7 +46,8 @@ pub struct Figure {
     pub threads: usize,
     /// Operations a second, all threads together.
     pub per_second: f64,
-    /// Nanoseconds that one operation takes its thread.
+    /// Nanoseconds of processor time that one operation takes: on a busy machine less than the time that passes. 0 where the
+    /// kernel does not tell.
     pub nanoseconds: f64,
 }
 
@@ -102,10 +103,11 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>, domain::IdError> {
 /// multiplicative step), so that neighbours in time are no neighbours in memory; on one thread numbers count up.
 fn each(what: &'static str, threads: usize, duration: Duration, operation: impl Fn(usize) -> usize + Sync) -> Figure {
     let started = Instant::now();
-    let done: usize = thread::scope(|scope| {
+    let (done, busy) = thread::scope(|scope| {
         let work = |thread: usize| {
             let operation = &operation;
             move || {
+                let before = processor_time();
                 let mut done = 0;
                 let mut sink = 0_usize;
                 while started.elapsed() < duration {
@@ -119,17 +121,18 @@ fn each(what: &'static str, threads: usize, duration: Duration, operation: impl 
                     done += STRIDE;
                 }
                 std::hint::black_box(sink);
-                done
+                (done, processor_time().saturating_sub(before))
             }
         };
         let running: Vec<_> = (0..threads).map(|thread| scope.spawn(work(thread))).collect();
-        running.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
+        let ended = running.into_iter().filter_map(|thread| thread.join().ok());
+        ended.fold((0, Duration::ZERO), |(done, busy), (more, longer)| (done + more, busy + longer))
     });
-    figure(what, threads, done, started.elapsed())
+    figure(what, threads, done, started.elapsed(), busy)
 }
 
 fn while_not(is_over: &AtomicBool, operation: impl Fn(usize) -> usize) -> Figure {
-    let started = Instant::now();
+    let (started, before) = (Instant::now(), processor_time());
     let (mut done, mut sink) = (0, 0_usize);
     while !is_over.load(Ordering::Relaxed) {
         for at in done..done + STRIDE {
@@ -138,24 +141,30 @@ fn while_not(is_over: &AtomicBool, operation: impl Fn(usize) -> usize) -> Figure
         done += STRIDE;
     }
     std::hint::black_box(sink);
-    figure("", 1, done, started.elapsed())
+    figure("", 1, done, started.elapsed(), processor_time().saturating_sub(before))
 }
 
 fn events(what: &'static str, duration: Duration, table: &Table, offset: &mut u64, event: impl Fn(usize) -> LogBody) -> Figure {
-    let (mut busy, mut done) = (Duration::ZERO, 0);
-    while busy < duration {
+    let (mut took, mut busy, mut done) = (Duration::ZERO, Duration::ZERO, 0);
+    while took < duration {
         let batch: Vec<LogBody> = (done..done + BATCH_EVENTS).map(|at| event(at.wrapping_mul(2_654_435_761) >> 4)).collect();
-        let started = Instant::now();
+        let (started, before) = (Instant::now(), processor_time());
         *offset += apply(table, &batch, *offset);
-        busy += started.elapsed();
+        took += started.elapsed();
+        busy += processor_time().saturating_sub(before);
         done += BATCH_EVENTS;
     }
-    figure(what, 1, done, busy)
+    figure(what, 1, done, took, busy)
 }
 
-fn figure(what: &'static str, threads: usize, done: usize, took: Duration) -> Figure {
-    let per_second = done as f64 / took.as_secs_f64();
-    Figure { what, threads, per_second, nanoseconds: threads as f64 * 1e9 / per_second }
+fn figure(what: &'static str, threads: usize, done: usize, took: Duration, busy: Duration) -> Figure {
+    Figure { what, threads, per_second: done as f64 / took.as_secs_f64(), nanoseconds: busy.as_nanos() as f64 / done.max(1) as f64 }
+}
+
+/// How long this thread has been on a processor; zero where there is no such file.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(text.split(' ').next().and_then(|nanoseconds| nanoseconds.parse().ok()).unwrap_or(0))
 }
 
 /// As the actor applies a batch, checkpoints left out.

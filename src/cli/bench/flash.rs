@@ -123,6 +123,7 @@ impl Redis {
     fn measure(&self) -> Result<Vec<RedisFigure>, String> {
         let mut figures = Vec::new();
         for pipeline in [1, 16] {
+            let in_a_row = pipeline.to_string();
             let output = Command::new("redis-benchmark")
                 .args([
                     "--csv",
@@ -135,7 +136,7 @@ impl Redis {
                     "-d",
                     "100",
                     "-P",
-                    &pipeline.to_string(),
+                    in_a_row.as_str(),
                     "-s",
                 ])
                 .arg(socket(&self.folder))

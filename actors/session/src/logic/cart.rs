@@ -206,7 +206,8 @@ mod tests {
     #[test]
     fn carts_by_table() {
         let one = |at, kind, product, quantity| change(at, kind, &[(product, None, quantity)]);
-        let cases: [(&str, Vec<Change>, &[(&str, u32)]); 9] = [
+        type Case = (&'static str, Vec<Change>, &'static [(&'static str, u32)]);
+        let cases: [Case; 9] = [
             (
                 "pieces add up and the line moves to the end",
                 vec![one(1, Add, "a", 1), one(2, Add, "b", 1), one(3, Add, "a", 2)],
