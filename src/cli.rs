@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod embed;
 mod eval;
+mod export;
 mod import;
 mod model;
 mod serve;
@@ -74,6 +75,9 @@ enum Command {
     /// Measure how fast a part is on this machine
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Name the files that hold data for other programs
+    #[command(subcommand)]
+    Export(export::ExportCommand),
     /// Measure how good the answers are
     #[command(subcommand)]
     Eval(eval::EvalCommand),
@@ -162,6 +166,7 @@ fn run(cli: &Cli) -> Outcome {
         Command::Model(command) => model::model(common, command),
         Command::Config(command) => config::config(common, command),
         Command::Bench(command) => bench::bench(common, command),
+        Command::Export(command) => export::export(common, command),
         Command::Eval(command) => block_on(eval::eval(common, command)),
         Command::Doctor => doctor::doctor(common),
     }

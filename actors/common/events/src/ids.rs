@@ -1,25 +1,53 @@
 //! The ids of the newest events: what tells a repetition.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
-/// A bounded window of event ids, as 128-bit hashes (two keyed hashes of 64 bits each, so that nobody can choose ids that collide).
+/// Hashes ids to 128 bits: two keyed hashes of 64 bits each, so that nobody can choose ids that collide.
+#[derive(Debug, Default)]
+pub(crate) struct IdHasher([RandomState; 2]);
+
+impl IdHasher {
+    pub(crate) fn hash(&self, id: &str) -> u128 {
+        u128::from(self.0[0].hash_one(id)) << 64 | u128::from(self.0[1].hash_one(id))
+    }
+}
+
+/// A bounded window of event ids, as hashes.
 #[derive(Debug)]
 pub(crate) struct IdWindow {
-    hashers: [RandomState; 2],
-    known: HashSet<u128>,
+    known: HashSet<u128, BuildHasherDefault<AsIs>>,
     order: VecDeque<u128>,
     ids_max: usize,
 }
 
-impl IdWindow {
-    pub(crate) fn new(ids_max: usize) -> Self {
-        Self { hashers: [RandomState::new(), RandomState::new()], known: HashSet::new(), order: VecDeque::new(), ids_max }
+/// The lower half of what is a hash already.
+#[derive(Debug, Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
     }
 
-    /// Takes an id in; `false` when it is known already.
-    pub(crate) fn insert(&mut self, id: &str) -> bool {
-        let hash = self.hash(id);
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, hash: u128) {
+        self.0 = hash as u64;
+    }
+}
+
+impl IdWindow {
+    pub(crate) fn new(ids_max: usize) -> Self {
+        Self { known: HashSet::default(), order: VecDeque::new(), ids_max }
+    }
+
+    /// Takes an id's hash in; `false` when it is known already.
+    pub(crate) fn insert(&mut self, hash: u128) -> bool {
         if !self.known.insert(hash) {
             return false;
         }
@@ -32,20 +60,15 @@ impl IdWindow {
         true
     }
 
-    /// Takes back ids that were just inserted and whose events were not stored.
-    pub(crate) fn remove<'a>(&mut self, ids: impl Iterator<Item = &'a str>) {
-        for id in ids {
-            let hash = self.hash(id);
-            if self.known.remove(&hash)
-                && let Some(at) = self.order.iter().rposition(|known| *known == hash)
+    /// Takes back ids that were inserted and whose events were not stored.
+    pub(crate) fn remove(&mut self, hashes: &[u128]) {
+        for hash in hashes {
+            if self.known.remove(hash)
+                && let Some(at) = self.order.iter().rposition(|known| known == hash)
             {
                 self.order.remove(at);
             }
         }
-    }
-
-    fn hash(&self, id: &str) -> u128 {
-        u128::from(self.hashers[0].hash_one(id)) << 64 | u128::from(self.hashers[1].hash_one(id))
     }
 }
 
@@ -55,11 +78,12 @@ mod tests {
 
     #[test]
     fn knows_the_newest_ids_and_forgets_the_oldest() {
-        let mut window = IdWindow::new(2);
-        assert!(window.insert("a") && window.insert("b") && !window.insert("a"));
-        assert!(window.insert("c"), "`a` leaves");
-        assert!(window.insert("a") && !window.insert("c"));
-        window.remove(["c", "never was"].into_iter());
-        assert!(window.insert("c"));
+        let (hasher, mut window) = (IdHasher::default(), IdWindow::new(2));
+        let [a, b, c, never] = ["a", "b", "c", "never was"].map(|id| hasher.hash(id));
+        assert!(window.insert(a) && window.insert(b) && !window.insert(a));
+        assert!(window.insert(c), "`a` leaves");
+        assert!(window.insert(a) && !window.insert(c));
+        window.remove(&[c, never]);
+        assert!(window.insert(c));
     }
 }

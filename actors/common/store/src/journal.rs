@@ -29,7 +29,6 @@ use crate::files;
 use crate::poison::Poison;
 use crate::queue::{GroupQueue, QueueBounds};
 use crate::store::StoreError;
-use crate::verified_export::VerifiedExport;
 
 /// The largest append, in bytes of all its bodies.
 pub const APPEND_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -74,6 +73,21 @@ pub struct JournalEntry {
     pub written_at_ms: i64,
     /// A sealed record (with an empty key).
     pub body: Bytes,
+}
+
+/// Records that have been made durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Their offsets.
+    pub offsets: Range<u64>,
+    /// When they were written, in milliseconds since the Unix epoch: what [`JournalEntry::written_at_ms`] says of each.
+    pub written_at_ms: i64,
+}
+
+/// What vouches for records that the journal need not keep: they stand, checked and durable, somewhere else too.
+pub trait TrimProof {
+    /// The first record that it does not vouch for.
+    fn journal_offset(&self) -> u64;
 }
 
 /// The journal; clones share it. The last one to go writes what waits and closes the files.
@@ -125,16 +139,38 @@ impl Journal {
 
     /// Appends all records or none. Resolves to their offsets when they are durable.
     pub fn append(&self, records: Vec<NewRecord>) -> Ack<Range<u64>> {
-        let shared = &self.0.shared;
-        let bytes = match shared.poison.check().and_then(|()| bytes_of(&records)) {
-            Ok(bytes) => bytes,
-            Err(error) => return Ack::ready(Err(error)),
-        };
         let (done, ack) = Ack::channel();
-        if let Err((append, error)) = shared.queue.push(Append { records, done }, bytes) {
-            let _ = append.done.send(Err(error));
+        match self.submit(records, move |written| drop(done.send(written.map(|written| written.offsets)))) {
+            Ok(()) => ack,
+            Err(error) => Ack::ready(Err(error)),
         }
-        ack
+    }
+
+    /// Appends all records or none, and calls `done` on the writer's thread: in the order of the offsets, after they are durable
+    /// and before a later append is answered. `done` must be quick and must not hold the journal. Refused appends are an error here,
+    /// and `done` is dropped.
+    pub fn submit(
+        &self,
+        records: Vec<NewRecord>,
+        done: impl FnOnce(Result<Written, StoreError>) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let shared = &self.0.shared;
+        let bytes = shared.poison.check().and_then(|()| bytes_of(&records))?;
+        let append = Append { records, closes: false, done: Box::new(done) };
+        shared.queue.push(append, bytes).map_err(|(_, error)| error)
+    }
+
+    /// Closes the segment that is being written, so that everything before the returned offset can be trimmed. Blocks until it is
+    /// done.
+    pub fn close_segment(&self) -> Result<u64, StoreError> {
+        let shared = &self.0.shared;
+        shared.poison.check()?;
+        let (done, ack) = Ack::channel();
+        let append = Append { records: Vec::new(), closes: true, done: Box::new(move |written| drop(done.send(written))) };
+        shared.queue.push(append, 0).map_err(|(_, error)| error)?;
+        ack.wait()?;
+        let segments = shared.segments();
+        Ok(segments[segments.len() - 1].first)
     }
 
     /// Durable records from offset `from` on: at most `records_max` and about `bytes_max` bytes, at least one if there is one.
@@ -186,10 +222,19 @@ impl Journal {
         metrics::gauge!("gotham_journal_consumer_offset", "consumer" => name).set(offset as f64);
     }
 
-    /// Removes the segments that lie wholly behind both the export and the slowest consumer, and gives the bytes it freed.
-    pub fn trim(&self, proof: &VerifiedExport) -> Result<u64, StoreError> {
+    /// Removes the segments that lie wholly behind both what the proof vouches for and the slowest consumer, and gives the bytes
+    /// it freed.
+    pub fn trim(&self, proof: &impl TrimProof) -> Result<u64, StoreError> {
         let slowest = self.consumers().into_iter().map(|(_, offset)| offset).min();
-        let keep_from = proof.journal_offset().min(slowest.unwrap_or(u64::MAX));
+        self.remove_before(proof.journal_offset().min(slowest.unwrap_or(u64::MAX)))
+    }
+
+    /// Like [`Journal::trim`], and waits for no consumer: for records that must not be kept, where consumers read on elsewhere.
+    pub fn purge(&self, proof: &impl TrimProof) -> Result<u64, StoreError> {
+        self.remove_before(proof.journal_offset())
+    }
+
+    fn remove_before(&self, keep_from: u64) -> Result<u64, StoreError> {
         let removed: Vec<Arc<Segment>> = {
             let mut segments = self.0.shared.segments_mut();
             let behind = segments.iter().skip(1).take_while(|next| next.first <= keep_from).count();

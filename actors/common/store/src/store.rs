@@ -173,7 +173,7 @@ impl From<RecordError> for StoreError {
 
 impl StoreError {
     /// An I/O error with what was being done.
-    pub(crate) fn io(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Self {
+    pub fn io(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Self {
         Self::Io(format!("{what}: {error}").into())
     }
 

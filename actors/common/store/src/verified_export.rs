@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::export;
 use crate::files;
-use crate::journal::Journal;
+use crate::journal::{Journal, TrimProof};
 use crate::record;
 use crate::store::{Durability, ExportSummary, Keyspace, Op, Store, StoreError};
 
@@ -90,6 +90,12 @@ impl VerifiedExport {
     /// Its size.
     pub fn summary(&self) -> ExportSummary {
         self.summary
+    }
+}
+
+impl TrimProof for VerifiedExport {
+    fn journal_offset(&self) -> u64 {
+        self.journal_offset
     }
 }
 

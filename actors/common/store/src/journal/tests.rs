@@ -228,3 +228,55 @@ fn the_first_failed_write_ends_writing_but_not_reading() {
     assert!(journal.poisoned().is_some());
     assert_eq!((journal.end(), bodies(&journal, 0).len() as u64), (end, end));
 }
+
+struct Vouched(u64);
+
+impl TrimProof for Vouched {
+    fn journal_offset(&self) -> u64 {
+        self.0
+    }
+}
+
+#[test]
+fn appends_are_answered_in_order_and_after_they_are_visible() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let journal = open(dir.path());
+    let (answers, answered) = std::sync::mpsc::channel();
+    let mut end = journal.watch();
+    for index in 0..50_u64 {
+        let (answers, mut end) = (answers.clone(), end.clone());
+        let answer = move |written: Result<Written, StoreError>| {
+            let written = written.expect("durable");
+            assert!(*end.borrow_and_update() >= written.offsets.end);
+            answers.send((index, written)).expect("somebody listens");
+        };
+        journal.submit(records(&["a", "b"]), answer).expect("taken");
+    }
+    for index in 0..50 {
+        let (answered, written) = answered.recv().expect("an answer");
+        assert_eq!((answered, written.offsets), (index, index * 2..index * 2 + 2));
+        assert_eq!(journal.read(index * 2, 1, 0).expect("a record")[0].written_at_ms, written.written_at_ms);
+    }
+    assert_eq!(*end.borrow_and_update(), 100);
+}
+
+#[test]
+fn a_closed_segment_can_be_trimmed_and_what_comes_next_stays() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let journal = open(dir.path());
+    assert_eq!(journal.close_segment().ok(), Some(0), "an empty segment stays");
+    journal.append(records(&["a", "b"])).wait().expect("durable");
+    assert_eq!(journal.close_segment().ok(), Some(2));
+    journal.append(records(&["c"])).wait().expect("durable");
+    journal.consumer_at("slow", 1);
+    journal.trim(&Vouched(2)).expect("trimmed");
+    assert_eq!(journal.start(), 0, "the slow consumer holds it back");
+    journal.purge(&Vouched(1)).expect("purged");
+    assert_eq!(journal.start(), 0, "half of a segment stays");
+    assert!(journal.purge(&Vouched(2)).expect("purged") > 0);
+    assert_eq!((journal.start(), files(dir.path()).len()), (2, 1));
+    assert!(matches!(journal.read(1, 1, 0), Err(StoreError::Trimmed { offset: 1, start: 2 })));
+    drop(journal);
+    let journal = open(dir.path());
+    assert_eq!((bodies(&journal, 2), journal.end()), (vec!["c".to_owned()], 3));
+}

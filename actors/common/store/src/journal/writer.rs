@@ -1,16 +1,13 @@
 //! The one thread that appends: takes what waits as a group, writes it, flushes once, and acknowledges all of it.
 
 use std::fs::File;
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::oneshot;
-
 use super::frame::FrameHeader;
 use super::segment::Segment;
-use super::{NewRecord, Shared};
+use super::{NewRecord, Shared, Written};
 use crate::files;
 use crate::queue::Taken;
 use crate::store::StoreError;
@@ -24,7 +21,9 @@ const BUFFER_KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Records that wait for the writer and whom to tell.
 pub(super) struct Append {
     pub(super) records: Vec<NewRecord>,
-    pub(super) done: oneshot::Sender<Result<Range<u64>, StoreError>>,
+    /// The segment is closed behind it.
+    pub(super) closes: bool,
+    pub(super) done: Box<dyn FnOnce(Result<Written, StoreError>) + Send>,
 }
 
 /// Owns the file of the last segment.
@@ -65,27 +64,29 @@ impl Writer {
             })
         });
         match written {
-            Ok(ranges) => {
-                for (append, range) in group.into_iter().zip(ranges) {
-                    let _ = append.done.send(Ok(range));
+            Ok(written) => {
+                for (append, written) in group.into_iter().zip(written) {
+                    (append.done)(Ok(written));
                 }
             }
             Err(error) => {
                 for append in group {
-                    let _ = append.done.send(Err(error.clone()));
+                    (append.done)(Err(error.clone()));
                 }
             }
         }
     }
 
     /// Makes a group durable, then visible.
-    fn write(&mut self, group: &[Append]) -> Result<Vec<Range<u64>>, StoreError> {
-        self.rotate()?;
+    fn write(&mut self, group: &[Append]) -> Result<Vec<Written>, StoreError> {
+        if self.segment.extent().bytes > self.shared.config.segment_bytes_max {
+            self.rotate()?;
+        }
         let started = Instant::now();
         let written_at_ms = now_ms();
         let mut extent = self.segment.extent().clone();
         let durable_position = extent.bytes;
-        let mut ranges = Vec::with_capacity(group.len());
+        let mut all = Vec::with_capacity(group.len());
         self.buffer.clear();
         for append in group {
             let first = extent.end;
@@ -95,7 +96,7 @@ impl Writer {
                 extent.record(header.offset, durable_position + self.buffer.len() as u64);
                 header.write(&record.body, &mut self.buffer);
             }
-            ranges.push(first..extent.end);
+            all.push(Written { offsets: first..extent.end, written_at_ms });
         }
         let written = self.buffer.len() as u64;
         extent.bytes += written;
@@ -115,16 +116,16 @@ impl Writer {
         if self.buffer.capacity() > BUFFER_KEPT_BYTES_MAX {
             self.buffer = Vec::new();
         }
-        Ok(ranges)
+        if group.iter().any(|append| append.closes) {
+            self.rotate()?;
+        }
+        Ok(all)
     }
 
-    /// Closes a full segment. The whole of it has been flushed, group by group.
+    /// Closes the segment unless it is empty. The whole of it has been flushed, group by group.
     fn rotate(&mut self) -> Result<(), StoreError> {
-        let (end, bytes) = {
-            let extent = self.segment.extent();
-            (extent.end, extent.bytes)
-        };
-        if bytes > self.shared.config.segment_bytes_max && end > self.segment.first {
+        let end = self.segment.extent().end;
+        if end > self.segment.first {
             self.cut_to_size()?;
             let (segment, file) = Segment::create(&self.shared.dir, end)?;
             self.filled = segment.extent().bytes;

@@ -1,0 +1,159 @@
+//! Sealed ranges of the log, as Parquet files beside a catalog that names them.
+//!
+//! A file counts once the catalog names it, and the catalog changes by one rename: a range is in the journal, or in the files, or in
+//! both, whatever is interrupted where. Files that the catalog does not name are rubbish of an interruption and are removed.
+
+mod catalog;
+mod cursor;
+mod day;
+mod decode;
+mod encode;
+mod files;
+mod rewrite;
+mod scan;
+mod schema;
+mod seal;
+mod write;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use store::{StoreError, TrimProof};
+
+pub use self::catalog::SealedFile;
+use self::catalog::{CATALOG, Catalog};
+use self::cursor::Cursor;
+pub(crate) use self::encode::{Content, Row};
+use self::files::Files;
+pub(crate) use self::scan::Named;
+pub use self::schema::{Column, SCHEMA, Table, columns};
+pub use self::seal::SealReport;
+use crate::Config;
+
+/// The warehouse of one log. Reads go on while one thread seals or rewrites.
+pub(crate) struct Warehouse {
+    files: Files,
+    catalog: RwLock<Arc<Catalog>>,
+    cursors: Mutex<Vec<Cursor>>,
+    /// Files whose checksum this process has found right.
+    checked: Mutex<HashSet<String>>,
+    /// One sealing or rewriting at a time.
+    work: Mutex<()>,
+    /// There may be files that the catalog does not name.
+    is_littered: AtomicBool,
+    /// How many steps are done before the next one fails.
+    #[cfg(test)]
+    pub(crate) steps_left: Mutex<Option<usize>>,
+}
+
+/// What the files hold need not stand in the journal.
+pub(crate) struct Sealed(pub(crate) u64);
+
+impl TrimProof for Sealed {
+    fn journal_offset(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Warehouse {
+    pub(crate) fn open(dir: &Path, config: &Config) -> Result<Self, StoreError> {
+        let files = Files::open(dir, config)?;
+        // Looking through another store may take long: that waits for the first sealing.
+        let is_local = config.warehouse_url.is_empty();
+        let warehouse = Self::with(files)?;
+        if is_local {
+            warehouse.sweep()?;
+        }
+        Ok(warehouse)
+    }
+
+    /// A warehouse that another process may be writing.
+    pub(crate) fn open_for_reading(dir: &Path, config: &Config) -> Result<Self, StoreError> {
+        if !dir.is_dir() {
+            return Err(StoreError::io(dir.display(), "there is no such folder"));
+        }
+        Self::with(Files::open(dir, config)?)
+    }
+
+    /// A warehouse with its files in another store, whatever it is.
+    #[cfg(test)]
+    pub(crate) fn elsewhere(dir: &Path, store: Arc<dyn object_store::ObjectStore>) -> Result<Self, StoreError> {
+        Self::with(Files::elsewhere(dir, store)?)
+    }
+
+    /// A warehouse over these files.
+    fn with(files: Files) -> Result<Self, StoreError> {
+        let catalog = Catalog::load(files.dir())?;
+        Ok(Self {
+            files,
+            catalog: RwLock::new(Arc::new(catalog)),
+            cursors: Mutex::default(),
+            checked: Mutex::default(),
+            work: Mutex::default(),
+            is_littered: AtomicBool::new(true),
+            #[cfg(test)]
+            steps_left: Mutex::default(),
+        })
+    }
+
+    /// The offset behind the last sealed record.
+    pub(crate) fn end(&self) -> u64 {
+        self.catalog().end()
+    }
+
+    /// Records before this offset must not stand in the journal.
+    pub(crate) fn purge_before(&self) -> u64 {
+        self.catalog().purge_before
+    }
+
+    /// All files, in the order of their ranges.
+    pub(crate) fn sealed_files(&self) -> Vec<SealedFile> {
+        self.catalog().files().cloned().collect()
+    }
+
+    fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Held by whoever seals or rewrites.
+    pub(crate) fn work(&self) -> MutexGuard<'_, ()> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a catalog the one in force, durably.
+    fn commit(&self, catalog: Catalog) -> Result<(), StoreError> {
+        self.step("the catalog changes")?;
+        self.files.publish(CATALOG, &catalog.to_bytes()?)?;
+        metrics::gauge!("gotham_events_sealed_offset").set(catalog.end() as f64);
+        *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+        Ok(())
+    }
+
+    /// Removes what an interruption has left.
+    fn sweep(&self) -> Result<(), StoreError> {
+        if !self.is_littered.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.files.clear_staging()?;
+        let catalog = self.catalog();
+        let named: HashSet<&str> = catalog.files().map(|file| file.path.as_str()).collect();
+        for name in self.files.list()?.iter().filter(|name| !named.contains(name.as_str())) {
+            tracing::warn!(name, "removed a file of an interrupted sealing");
+            self.files.remove(name)?;
+        }
+        self.is_littered.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// A place between two steps, where tests interrupt.
+    fn step(&self, what: &str) -> Result<(), StoreError> {
+        #[cfg(test)]
+        if let Some(left) = self.steps_left.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            *left = left.checked_sub(1).ok_or_else(|| StoreError::io("interrupted before", what))?;
+        }
+        let _ = what;
+        Ok(())
+    }
+}
