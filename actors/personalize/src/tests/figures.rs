@@ -1,0 +1,79 @@
+//! Figures: `cargo test -p personalize --release figures -- --ignored --nocapture`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use domain::{EventKind, ProductId, Shopper};
+use events::EventLog;
+use protocol::personalize::{NAME, Personalizer};
+use store::MemoryStore;
+
+use super::stage::{Catalog, Told, Vision, event, product, query, served};
+use crate::effects::{checkpoint, follow};
+use crate::{Config, View};
+
+const PRODUCTS: usize = 5_000;
+const SHOPPERS: usize = 2_000;
+const EVENTS: usize = 20_000;
+const CANDIDATES: usize = 200;
+
+fn names() -> Vec<ProductId> {
+    let colours = ["red", "blue", "green", "black", "white", "grey"];
+    (0..PRODUCTS).map(|n| format!("{} {n}", colours[n % colours.len()]).parse().expect("an id")).collect()
+}
+
+#[tokio::test]
+#[ignore = "measures, asserts nothing"]
+async fn figures() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = EventLog::open(&folder.path().join("log"), &events::Config::default(), vec![NAME]).expect("a log");
+    let names = names();
+    for first in (0..EVENTS).step_by(500) {
+        let events = (first..first + 500).map(|n| {
+            let kind = [EventKind::View, EventKind::Click, EventKind::AddToCart, EventKind::Purchase][n % 4];
+            event(&format!("v{}", n * 7 % SHOPPERS), kind, names[n * n % PRODUCTS].as_str())
+        });
+        log.append(events.collect()).await.expect("appended");
+        for n in 0..20 {
+            let from = (first + n * 50) % (PRODUCTS - 40);
+            let Told::Served(served) = served(&format!("t{first}-{n}"), &format!("v{n}"), &names[from..from + 40]) else { continue };
+            log.record(served);
+        }
+    }
+    tokio::task::spawn_blocking(move || measure(&log, &folder.path().join("state"), &names)).await.expect("no panic");
+}
+
+fn measure(log: &EventLog, dir: &std::path::Path, names: &[ProductId]) {
+    let config = Config::default();
+    let catalog = Catalog::new(names.iter().map(|name| product(name.as_str())));
+    let vision = Vision { image_length: 1_280, text_length: 384 };
+    let view = View::new(&config, Arc::new(MemoryStore::new()), Arc::new(catalog), Arc::new(vision));
+    let incarnation = checkpoint::begin(&view, log, dir, config.names_max).expect("begun");
+    let started = Instant::now();
+    while follow::follow(&view, log, incarnation, config.batch_records_max).expect("applied").has_more {}
+    let records = view.progress().get();
+    println!("apply: {:.1} us a record, {records} records", started.elapsed().as_secs_f64() * 1e6 / records as f64);
+
+    let mut times_us: Vec<f64> = (0..400)
+        .map(|n| {
+            let from = n * 37 % (PRODUCTS - CANDIDATES);
+            let ask = query(Some(Shopper::visitor(&format!("v{}", n % SHOPPERS))), &names[from..from + CANDIDATES]);
+            let started = Instant::now();
+            assert_eq!(view.rank(&ask).len(), CANDIDATES);
+            started.elapsed().as_secs_f64() * 1e6
+        })
+        .collect();
+    times_us.sort_by(f64::total_cmp);
+    println!("rank {CANDIDATES}: p50 {:.0} us, p90 {:.0} us, p99 {:.0} us", times_us[200], times_us[360], times_us[396]);
+
+    let started = Instant::now();
+    let mut bytes = Vec::new();
+    view.learned.read().expect("whole").save(&mut bytes).expect("memory takes it");
+    println!("checkpoint: batches wait {:.1} ms for {} KiB", started.elapsed().as_secs_f64() * 1e3, bytes.len() >> 10);
+    let (started, dirty) = (Instant::now(), view.profiles.dirty());
+    checkpoint::write(&view, log, dir, incarnation).expect("written");
+    println!("checkpoint: {:.1} ms in all, {dirty} profiles", started.elapsed().as_secs_f64() * 1e3);
+    let started = Instant::now();
+    view.digest().expect("readable");
+    println!("digest: {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
+}
