@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::logic::day::QUERY_SHOPPERS_MAX;
+
 /// Mocha's settings. A change of a bound or a window counts from then on; days that were counted stay as they are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -85,7 +87,7 @@ impl Config {
             ("join_items_max", self.join_items_max as i128, 1_000..=50_000_000),
             ("experiments_max", self.experiments_max as i128, 1..=64),
             ("experiment_shoppers_max", self.experiment_shoppers_max as i128, 100..=5_000_000),
-            ("query_shoppers_min", self.query_shoppers_min as i128, 1..=8),
+            ("query_shoppers_min", self.query_shoppers_min as i128, 1..=QUERY_SHOPPERS_MAX as i128),
             ("batch_records_max", self.batch_records_max as i128, 1..=16_384),
             ("commit_records_max", self.commit_records_max.into(), 1..=200_000),
             ("commit_interval_ms", self.commit_interval_ms.into(), 0..=600_000),

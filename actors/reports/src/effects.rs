@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use events::Entry;
+use protocol::journal::LogBody;
 use protocol::reports::{Date, NAME};
 use ring::rand::{SecureRandom, SystemRandom};
 use store::{Durability, Keyspace, Op, Record, Store, StoreError, consumer};
@@ -128,14 +129,14 @@ impl Engine {
         let entries = read_log(&self.args, &mut next)?;
         self.state.offset = next;
         for entry in &entries {
-            if let Some(date) = self.state.date_of(entry)
-                && let Err(error) = self.open_day(date)
-            {
-                let StoreError::Damaged(reason) = error else { return Err(error) };
-                self.begin_again(&reason)?;
-                return Ok(true);
+            match self.prepare(entry) {
+                Ok(()) => self.state.apply(entry),
+                Err(StoreError::Damaged(reason)) => {
+                    self.begin_again(&reason)?;
+                    return Ok(true);
+                }
+                Err(error) => return Err(error),
             }
-            self.state.apply(entry);
             if self.state.changed.len() >= CHANGED_DAYS_MAX {
                 self.commit()?;
             }
@@ -151,6 +152,26 @@ impl Engine {
         metrics::gauge!("gotham_reports_lag_records").set(end.saturating_sub(offset) as f64);
         metrics::gauge!("gotham_reports_join_lists").set(self.state.join.len() as f64);
         Ok(offset < end)
+    }
+
+    /// Gets what an entry changes into memory. An erasure changes any day: words that only the erased searched for go, which may be
+    /// done twice.
+    fn prepare(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        if let Some(LogBody::Erasure(erasure)) = &entry.body {
+            let dates: Vec<Date> = self.state.totals.keys().copied().collect();
+            for date in dates {
+                let was_open = self.state.days.contains_key(&date);
+                self.open_day(date)?;
+                if !self.state.forget_words(date, erasure) && !was_open {
+                    self.state.days.remove(&date);
+                    self.written.remove(&date);
+                }
+                if self.state.changed.len() >= CHANGED_DAYS_MAX {
+                    self.commit()?;
+                }
+            }
+        }
+        self.state.date_of(entry).map_or(Ok(()), |date| self.open_day(date))
     }
 
     /// Makes everything that was counted durable, together with the offset it stands for.

@@ -16,7 +16,7 @@
 //!
 //! **Invariants.** The read models are a function of the log up to the offset: whatever the batches, wherever a life ended, the digest is
 //! the same. Nothing names a shopper: sets hold hashes keyed with the installation's secret, words are shown when several shoppers
-//! used them, an erasure removes a shopper's lists and exposures. Every table has a bound, and says what it may lack.
+//! used them, an erasure removes a shopper's lists, exposures and words. Every table has a bound, and says what it may lack.
 //!
 //! **May forget** everything: what is stored can be made anew from the log. A log in which shoppers were forgotten gives the same numbers,
 //! under other names, but for the words that they searched for.

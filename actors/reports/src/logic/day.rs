@@ -17,6 +17,8 @@ const CURRENCIES_MAX: usize = 8;
 const PHOTO_PLACEMENTS_MAX: usize = 32;
 /// What is over a bound stands together under this name.
 pub(crate) const OTHER: &str = "(other)";
+/// Shoppers of one query that are told apart.
+pub(crate) const QUERY_SHOPPERS_MAX: usize = 8;
 /// Different shoppers, sessions or buyers of a day that are counted exactly.
 const SHOPPERS_EXACT_MAX: usize = 4_096;
 /// Different orders of a day that are counted exactly.
@@ -137,17 +139,22 @@ pub(crate) struct QueryCounts {
     pub(crate) without_results: u64,
     pub(crate) answered: u64,
     pub(crate) clicked: u64,
-    /// Marks of the first different shoppers, as many as the setting asks for.
+    /// Marks of the first different shoppers, at most [`QUERY_SHOPPERS_MAX`].
     pub(crate) askers: Vec<u32>,
 }
 
 impl QueryCounts {
-    pub(crate) fn ask(&mut self, asker: u64, config: &Config) {
-        let mark = asker as u32;
-        if self.askers.len() < config.query_shoppers_min && !self.askers.contains(&mark) {
+    pub(crate) fn ask(&mut self, asker: u64) {
+        let mark = mark(asker);
+        if self.askers.len() < QUERY_SHOPPERS_MAX && !self.askers.contains(&mark) {
             self.askers.push(mark);
         }
     }
+}
+
+/// Half of a shopper's hash: enough to tell a few apart.
+pub(crate) fn mark(shopper: u64) -> u32 {
+    shopper as u32
 }
 
 /// What tells attribution rows apart.

@@ -1,6 +1,6 @@
 //! The read models as a function of the event log: each entry changes the day that it happened in, the join and the experiments.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::Arc;
 
 use domain::{Erasure, Event, EventItem, EventKind, Money, Served, Shopper};
@@ -10,11 +10,11 @@ use protocol::reports::{Date, DayTotals};
 
 use crate::config::Config;
 use crate::logic::clusters::plain;
-use crate::logic::day::{Day, RowKey};
+use crate::logic::day::{Day, RowKey, mark};
 use crate::logic::join::{Credit, Join, List, Mark, Windows};
 use crate::logic::report::totals;
 use crate::logic::salt::{Salt, fnv};
-use crate::logic::trial::{Seen, Trials};
+use crate::logic::trial::{Happened, Trials};
 
 const HOUR_MS: i64 = 3600 * 1000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -116,8 +116,8 @@ impl State {
 
     fn put_day(&mut self, date: Date, day: Arc<Day>) {
         self.days.insert(date, day);
-        if !self.totals.contains_key(&date) {
-            self.totals.insert(date, Arc::default());
+        if let btree_map::Entry::Vacant(vacant) = self.totals.entry(date) {
+            vacant.insert(Arc::default());
             if self.totals.len() > self.config.days_max
                 && let Some((oldest, _)) = self.totals.pop_first()
             {
@@ -209,7 +209,7 @@ impl State {
                 query.clicked += 1;
             }
         }
-        let what = if is_click { Seen::Clicked } else { Seen::Seen };
+        let what = if is_click { Happened::Clicked } else { Happened::Seen };
         if let (Some(shopper), Some(row)) = (list.exposed, list.rows.first()) {
             self.trials.shown(&row.arms, shopper, what, touch.fresh.len() as u32);
         }
@@ -232,7 +232,7 @@ impl State {
         let query = day.queries.bump(words, if is_lost { WEIGHT_LOST } else { 1 }, self.config.queries_max);
         query.searches += 1;
         query.without_results += u64::from(is_lost);
-        query.ask(asker, &self.config);
+        query.ask(asker);
     }
 
     fn count_cart(&self, event: &Event, touch: &Touch, day: &mut Day) {
@@ -319,7 +319,7 @@ impl State {
         }
         if let Some(shopper) = shopper {
             self.trials.expose(&listing.arms, shopper, served.at_ms, &self.config);
-            self.trials.shown(&listing.arms, shopper, Seen::Served, served.items.len() as u32);
+            self.trials.shown(&listing.arms, shopper, Happened::Served, served.items.len() as u32);
         }
     }
 
@@ -339,6 +339,23 @@ impl State {
         list.exposed = served.shopper.as_ref().map(|shopper| self.salt.of(shopper.as_str()));
         let names = self.served_names(served);
         self.join.push(list, &names, self.config.join_items_max);
+    }
+
+    /// Takes words that nobody but these shoppers searched for out of a day in memory. Whether there were any.
+    pub(crate) fn forget_words(&mut self, date: Date, erasure: &Erasure) -> bool {
+        let marks: Vec<u32> = erasure.shoppers.iter().map(|shopper| mark(self.salt.of(shopper.as_str()))).collect();
+        let is_theirs = |asker: &u32| marks.contains(asker);
+        let Some(day) = self.days.get_mut(&date).filter(|day| day.queries.iter().any(|(_, query)| query.askers.iter().any(is_theirs)))
+        else {
+            return false;
+        };
+        Arc::make_mut(day).queries.retain(|query| {
+            let was_asked = !query.askers.is_empty();
+            query.askers.retain(|asker| !is_theirs(asker));
+            !was_asked || !query.askers.is_empty()
+        });
+        self.changed.insert(date);
+        true
     }
 
     fn forget(&mut self, erasure: &Erasure) {

@@ -90,7 +90,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::logic::trial::{Seen, Trials};
+    use crate::logic::trial::{Happened, Trials};
 
     fn definition(weights: [u32; 2]) -> Experiment {
         let arm = |name: &str, weight: u32| serde_json::from_value(serde_json::json!({"name": name, "weight": weight})).expect("an arm");
@@ -142,10 +142,10 @@ mod tests {
         for (shopper, [seen, clicks]) in shoppers.into_iter().enumerate() {
             trials.expose(&arms, shopper as u64, 0, &config);
             for _ in 0..seen {
-                trials.shown(&arms, shopper as u64, Seen::Seen, 1);
+                trials.shown(&arms, shopper as u64, Happened::Seen, 1);
             }
-            trials.shown(&arms, shopper as u64, Seen::Served, 100);
-            trials.shown(&arms, shopper as u64, Seen::Clicked, clicks);
+            trials.shown(&arms, shopper as u64, Happened::Served, 100);
+            trials.shown(&arms, shopper as u64, Happened::Clicked, clicks);
         }
         let result = result(&trials.by_name["ranking"], &definition([1, 1]));
         let rate = result.arms[0].click_rate.expect("shown");

@@ -71,6 +71,12 @@ impl<V: Clone + Default> Top<V> {
         self.rows.iter().map(|row| (&row.name, &row.value))
     }
 
+    /// Changes every row, and drops those of which `keep` says so.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&mut V) -> bool) {
+        self.rows.retain_mut(|row| keep(&mut row.value));
+        self.reindex();
+    }
+
     /// The weight that a name without a row has at most.
     pub(crate) fn floor(&self) -> u64 {
         self.floor
@@ -82,6 +88,10 @@ impl<V: Clone + Default> Top<V> {
             self.floor = self.floor.max(heaviest.weight);
         }
         self.rows.truncate(rows_max);
+        self.reindex();
+    }
+
+    fn reindex(&mut self) {
         self.index = self.rows.iter().enumerate().map(|(at, row)| (Arc::clone(&row.name), at)).collect();
     }
 
@@ -93,8 +103,9 @@ impl<V: Clone + Default> Top<V> {
 
     pub(crate) fn of_record(record: TopRecord<V>) -> Self {
         let row = |(name, weight, value): (String, u64, V)| Row { name: name.into(), weight, value };
-        let rows: Vec<Row<V>> = record.rows.into_iter().map(row).collect();
-        Self { index: rows.iter().enumerate().map(|(at, row)| (Arc::clone(&row.name), at)).collect(), rows, floor: record.floor }
+        let mut top = Self { index: HashMap::new(), rows: record.rows.into_iter().map(row).collect(), floor: record.floor };
+        top.reindex();
+        top
     }
 }
 

@@ -88,7 +88,7 @@ pub(crate) struct Trials {
 
 /// What was counted of a list or an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum Happened {
     Served,
     Seen,
     Clicked,
@@ -133,22 +133,22 @@ impl Trials {
     }
 
     /// Products of a list in these arms were served, seen or clicked.
-    pub(crate) fn shown(&mut self, arms: &[(String, String)], shopper: u64, what: Seen, count: u32) {
+    pub(crate) fn shown(&mut self, arms: &[(String, String)], shopper: u64, what: Happened, count: u32) {
         for (name, arm) in arms.iter().filter(|_| count > 0) {
             let Some(trial) = self.by_name.get_mut(name) else { continue };
             let key = (trial.number, shopper);
             let Some(exposure) = self.exposures.get_mut(&key) else { continue };
             let Some((_, sums)) = trial.arms.get_mut(exposure.arm as usize).filter(|(known, _)| known == arm) else { continue };
             match what {
-                Seen::Served => {
+                Happened::Served => {
                     sums.served.add(exposure.served, count, exposure.clicks);
                     exposure.served += count;
                 }
-                Seen::Seen => {
+                Happened::Seen => {
                     sums.seen.add(exposure.seen, count, exposure.clicks);
                     exposure.seen += count;
                 }
-                Seen::Clicked => {
+                Happened::Clicked => {
                     let (before, more) = (u128::from(exposure.clicks), u128::from(count));
                     sums.clicks += u64::from(count);
                     sums.clicks_squared += (2 * before + more) * more;

@@ -271,3 +271,23 @@ fn an_entry_read_twice_counts_once() {
     state.apply(&Entry { offset: 2, written_at_ms: 5, body: None });
     assert_eq!((report(&state, 0).products[0].views, state.offset), (2, 3));
 }
+
+#[test]
+fn words_that_only_the_erased_searched_for_go() {
+    let search = |id: &str, visitor: &str, query: &str| {
+        let mut event = event(id, EventKind::Search, 1_000, &[]);
+        (event.query, event.visitor) = (Some(query.into()), Some(visitor.into()));
+        log_event(event)
+    };
+    let bodies = vec![search("1", "v", "my own name"), search("2", "v", "shoes"), search("3", "w", "shoes"), search("4", "w", "hats")];
+    let mut state = fold(config(), &entries(bodies));
+    let erasure = Erasure { shoppers: vec![Shopper::visitor("v")], at_ms: 2_000, receipt: "r".into() };
+    let date = Date::of_day(0);
+    assert!(state.forget_words(date, &erasure) && !state.forget_words(date, &erasure) && !state.forget_words(date.plus(1), &erasure));
+    let day = &state.days[&date];
+    let mut left: Vec<(&str, u64, usize)> =
+        day.queries.iter().map(|(words, counts)| (&**words, counts.searches, counts.askers.len())).collect();
+    left.sort_unstable();
+    assert_eq!(left, [("hats", 1, 1), ("shoes", 2, 1)]);
+    assert_eq!((state.changed.contains(&date), day.counts.searches), (true, 4));
+}
