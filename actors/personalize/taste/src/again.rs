@@ -1,7 +1,5 @@
 //! Buy again: what a shopper buys regularly, the more so as the time comes.
 
-use std::cmp::Ordering;
-
 use crate::keys::Id;
 use crate::profile::{Owned, Profile};
 use crate::shop::{Shop, Sold};
@@ -53,11 +51,46 @@ pub fn buy_again(profile: &Profile, shop: &Shop, now_ms: i64, count: usize) -> V
         })
         .filter(|again| again.purchases > 0.0)
         .collect();
-    all.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| tie(a.item, b.item)));
+    all.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item)));
     all.truncate(count);
     all
 }
 
-fn tie(a: Id, b: Id) -> Ordering {
-    a.cmp(&b)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::DAY_MS;
+    use crate::{Action, Event, Facts};
+
+    const T0: i64 = 1_700_000_000_000;
+
+    /// A shopper who bought items on days.
+    fn shopper(purchases: &[(Id, i64)]) -> (Profile, Shop) {
+        let (mut profile, mut shop) = (Profile::default(), Shop::default());
+        for (item, day) in purchases {
+            let event = Event { action: Action::Purchase, item: *item, at_ms: T0 + day * DAY_MS, store: None, facts: Facts::default() };
+            let step = profile.apply(&event, &shop);
+            shop.apply(&event, &step);
+        }
+        (profile, shop)
+    }
+
+    #[test]
+    fn what_is_due_comes_before_what_was_just_bought() {
+        // Both twice, ten days apart; the first was due to be bought today, the second was bought yesterday.
+        let (profile, shop) = shopper(&[(1, 0), (1, 10), (2, 9), (2, 19)]);
+        let again = buy_again(&profile, &shop, T0 + 20 * DAY_MS, 10);
+        let due: Vec<(Id, f32)> = again.iter().map(|again| (again.item, again.due)).collect();
+        assert_eq!(due.iter().map(|due| due.0).collect::<Vec<_>>(), [1, 2]);
+        assert!((due[0].1 - 1.0).abs() < 0.01 && (due[1].1 - 0.1).abs() < 0.01, "{due:?}");
+    }
+
+    #[test]
+    fn the_more_often_the_earlier_and_no_more_than_asked() {
+        let (profile, shop) = shopper(&[(3, 0), (1, 1), (2, 1), (2, 8), (2, 15), (1, 9)]);
+        let items = |count| buy_again(&profile, &shop, T0 + 16 * DAY_MS, count).iter().map(|again| again.item).collect::<Vec<_>>();
+        assert_eq!(items(10), [2, 1, 3]);
+        assert_eq!(items(2), [2, 1]);
+        assert!(buy_again(&Profile::default(), &shop, T0, 10).is_empty());
+    }
 }

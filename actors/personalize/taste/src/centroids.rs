@@ -16,6 +16,8 @@ const COSINE_JOIN: f32 = 0.5;
 const VISIT_HALF_LIFE_MS: i64 = 30 * 60 * 1_000;
 const TASTE_HALF_LIFE_MS: i64 = 30 * DAY_MS;
 const CODE_MAX: f32 = 127.0;
+/// One event adds at most this.
+const WEIGHT_MAX: f32 = 10.0;
 /// A mass is at most this, whatever is added to it.
 const MASS_MAX: f32 = 1e6;
 
@@ -104,6 +106,7 @@ impl Interests {
             return;
         }
         let Some(unit) = unit(embedding) else { return };
+        let weight = weight.min(WEIGHT_MAX);
         let at_ms = bounded_ms(at_ms);
         if usize::from(self.length) != unit.len() {
             *self = Self { length: unit.len() as u16, ..Self::default() };

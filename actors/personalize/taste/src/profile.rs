@@ -10,7 +10,7 @@ use bincode::{Decode, Encode};
 use crate::centroids::Interests;
 use crate::clock::{Clock, DAY_MS};
 use crate::keys::Id;
-use crate::row::Row;
+use crate::row::{Row, WEIGHT_MAX};
 
 pub use change::Step;
 pub(crate) use change::{elsewhere_key, kind_total_key, typed_key, wide_key};
@@ -178,8 +178,8 @@ impl Profile {
         let counts = [self.total, self.private_label[0], self.private_label[1], self.price[1]];
         self.clock.is_sound(&CLOCK)
             && (0..=crate::clock::TIME_MS_MAX).contains(&self.updated_ms)
-            && counts.iter().all(|count| count.is_finite() && *count >= 0.0)
-            && self.price[0].is_finite()
+            && counts.iter().all(|count| (0.0..=WEIGHT_MAX).contains(count))
+            && self.price[0].abs() <= WEIGHT_MAX
             && self.items.len() <= ITEMS_MAX
             && self.items.windows(2).all(|pair| pair[0].item < pair[1].item)
             && self.items.iter().all(Owned::is_sound)

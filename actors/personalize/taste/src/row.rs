@@ -4,6 +4,9 @@ use bincode::{Decode, Encode};
 
 use crate::keys::Id;
 
+/// A weight is at most this, so that sums and scales of weights stay finite.
+pub(crate) const WEIGHT_MAX: f32 = 1e30;
+
 /// Keys and weights in the order of the keys.
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
 pub(crate) struct Row {
@@ -20,18 +23,18 @@ impl Row {
     pub(crate) fn add(&mut self, key: Id, weight: f32, entries_max: usize) {
         match self.entries.binary_search_by_key(&key, |entry| entry.0) {
             Ok(at) => {
-                self.entries[at].1 += weight;
+                self.entries[at].1 = (self.entries[at].1 + weight).min(WEIGHT_MAX);
                 if self.entries[at].1 <= 0.0 {
                     self.entries.remove(at);
                 }
             }
             Err(_) if weight <= 0.0 => {}
-            Err(at) if self.entries.len() < entries_max => self.entries.insert(at, (key, weight)),
+            Err(at) if self.entries.len() < entries_max => self.entries.insert(at, (key, weight.min(WEIGHT_MAX))),
             Err(at) => {
                 let Some(lightest) = self.lightest() else { return };
                 let (_, lost) = self.entries.remove(lightest);
                 let at = if lightest < at { at - 1 } else { at };
-                self.entries.insert(at, (key, weight + lost / 2.0));
+                self.entries.insert(at, (key, (weight + lost / 2.0).min(WEIGHT_MAX)));
             }
         }
     }
@@ -62,6 +65,8 @@ impl Row {
         } {
             all.push(entry);
         }
+        all.iter_mut().for_each(|entry| entry.1 = entry.1.min(WEIGHT_MAX));
+        all.retain(|entry| entry.1 > 0.0);
         self.entries = all;
         self.bound(entries_max);
     }
@@ -82,7 +87,7 @@ impl Row {
     pub(crate) fn is_sound(&self, entries_max: usize) -> bool {
         self.entries.len() <= entries_max
             && self.entries.windows(2).all(|pair| pair[0].0 < pair[1].0)
-            && self.entries.iter().all(|entry| entry.1.is_finite() && entry.1 > 0.0)
+            && self.entries.iter().all(|entry| entry.1 > 0.0 && entry.1 <= WEIGHT_MAX)
     }
 }
 

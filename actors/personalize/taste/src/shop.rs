@@ -92,8 +92,10 @@ impl Shop {
         let sold = &mut self.items[item];
         sold.popularity_week += interest * week;
         sold.popularity += interest * fast;
-        if event.action != Action::Purchase {
-            return;
+        match event.action {
+            Action::Purchase => {}
+            Action::Refund => return sold.give_back([week, fast, slow]),
+            _ => return,
         }
         sold.buy(event.store, step, slow);
         if let Some(kind) = event.facts.kind {

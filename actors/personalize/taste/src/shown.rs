@@ -19,6 +19,8 @@ use crate::logit::Learner;
 pub const JOIN_MS_MAX: i64 = 60 * 60 * 1_000;
 /// With a token or in the session, likewise: the session has long ended.
 pub const LIST_AGE_MS_MAX: i64 = 24 * JOIN_MS_MAX;
+/// A choice may bear a time so long before its list's: clocks differ.
+pub const SKEW_MS_MAX: i64 = 5 * 60 * 1_000;
 /// Lists of one shopper that are kept.
 pub const LISTS_OF_SHOPPER_MAX: usize = 16;
 /// Bytes of all lists.
@@ -196,13 +198,13 @@ impl Lists {
         let age_ms = |list: &List| event.at_ms.saturating_sub(list.shown.at_ms);
         if let Some(token) = origin.token {
             let list = self.by_token.get(&token).filter(|list| list.shown.shopper == origin.shopper)?;
-            return list.holds(event.item).filter(|_| (0..=LIST_AGE_MS_MAX).contains(&age_ms(list))).map(|at| (token, at));
+            return list.holds(event.item).filter(|_| (-SKEW_MS_MAX..=LIST_AGE_MS_MAX).contains(&age_ms(list))).map(|at| (token, at));
         }
         self.of_shopper.get(&origin.shopper)?.iter().rev().find_map(|token| {
             let list = self.by_token.get(token)?;
             let same_session = origin.session.is_some() && origin.session == list.shown.session;
             let age_ms_max = if same_session { LIST_AGE_MS_MAX } else { JOIN_MS_MAX };
-            list.holds(event.item).filter(|_| (0..=age_ms_max).contains(&age_ms(list))).map(|at| (*token, at))
+            list.holds(event.item).filter(|_| (-SKEW_MS_MAX..=age_ms_max).contains(&age_ms(list))).map(|at| (*token, at))
         })
     }
 

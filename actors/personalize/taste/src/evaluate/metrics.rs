@@ -69,7 +69,9 @@ mod tests {
 
     #[test]
     fn ties_are_fnv_1a() {
-        assert_eq!(tie("", ""), 0xAF63_A24C_8601_E2A5 ^ 0, "of the one byte 0x1F");
+        for (a, b, expected) in [("", "", 0xAF63_D24C_8601_DB8E), ("u", "i", 0x4DC1_AC19_3F04_A71C), ("900", "", 0x37B6_B134_E43C_1BB1)] {
+            assert_eq!(tie(a, b), expected, "{a} {b}");
+        }
     }
 
     #[test]

@@ -17,8 +17,8 @@ const TRANSITION_PRIOR: f32 = 5.0;
 const ATTRIBUTE_PRIOR: f32 = 5.0;
 const RECENCY_DAYS: f32 = 14.0;
 const RECENCY_SEASON_DAYS: f32 = 60.0;
-/// Purchases under a logarithm.
-const POPULARITY_FLOOR: f32 = 0.1;
+/// Purchases that are added under a logarithm: what differs by less than one purchase is hardly different.
+const POPULARITY_FLOOR: f32 = 1.0;
 
 /// What a shopper has to do with one type.
 #[derive(Clone, Copy, Debug, Default)]
@@ -209,6 +209,9 @@ impl<'a> Builder<'a> {
     pub(super) fn compare(&self, candidates: &[Candidate], rows: &mut [Features]) {
         center(rows, Feature::Popularity);
         center(rows, Feature::PopularityWeek);
+        // Centred as well, so that what all candidates have in common explains none of them.
+        center(rows, Feature::Trend);
+        center(rows, Feature::RepeatRate);
         if self.store.is_some() {
             center(rows, Feature::Store);
         }

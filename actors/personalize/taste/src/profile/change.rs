@@ -4,10 +4,8 @@ use super::{GLANCES_MAX, ITEMS_MAX, Owned, Profile, TASTES_MAX};
 use crate::clock::bounded_ms;
 use crate::event::{ATTRIBUTES_MAX, Action, Event, Facts};
 use crate::keys::{Id, mix, short};
+use crate::row::WEIGHT_MAX;
 use crate::shop::Shop;
-
-/// Counts on a profile's clock are at most this, so that sums of them stay finite.
-const COUNT_MAX: f32 = 1e30;
 
 /// What an event was to the shopper, before the event: the shop's own counts need it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -85,7 +83,7 @@ impl Profile {
             }
             Err(_) => self.insert(Owned::new(event.item, kind, unit, event.at_ms)),
         }
-        self.total = (self.total + unit).min(COUNT_MAX);
+        self.total = (self.total + unit).min(WEIGHT_MAX);
         if let Some(private) = event.facts.private_label {
             self.private_label[0] += if private { unit } else { 0.0 };
             self.private_label[1] += unit;
@@ -175,9 +173,9 @@ impl Profile {
         self.advance(other.clock.epoch_ms());
         let factor = self.clock.from_other(&other.clock);
         self.updated_ms = self.updated_ms.max(other.updated_ms);
-        self.total = (self.total + other.total * factor).min(COUNT_MAX);
+        self.total = (self.total + other.total * factor).min(WEIGHT_MAX);
         for (mine, theirs) in self.private_label.iter_mut().zip(other.private_label).chain(self.price.iter_mut().zip(other.price)) {
-            *mine += theirs * factor;
+            *mine = (*mine + theirs * factor).clamp(-WEIGHT_MAX, WEIGHT_MAX);
         }
         for theirs in &other.items {
             match self.items.binary_search_by_key(&theirs.item, |owned| owned.item) {

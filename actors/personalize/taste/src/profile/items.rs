@@ -5,6 +5,7 @@ use bincode::{Decode, Encode};
 use super::days;
 use crate::clock::{Clock, bounded_ms, seconds};
 use crate::keys::Id;
+use crate::row::WEIGHT_MAX;
 
 /// Purchases nearer to one another than this are one.
 const ONE_VISIT_H: f32 = 12.0;
@@ -37,7 +38,7 @@ impl Owned {
 
     /// Another purchase: the days since the one before it, where it is another visit.
     pub(crate) fn buy(&mut self, kind: u32, count: f32, at_ms: i64) -> Option<f32> {
-        self.count += count;
+        self.count = (self.count + count).min(WEIGHT_MAX);
         if kind != 0 {
             self.kind = kind;
         }
@@ -63,7 +64,7 @@ impl Owned {
 
     /// Sums another shopper's purchases of the item, whose counts need a factor.
     pub(crate) fn merge(&mut self, other: &Self, factor: f32) {
-        self.count += other.count * factor;
+        self.count = (self.count + other.count * factor).min(WEIGHT_MAX);
         self.kind = if other.last_s > self.last_s { other.kind } else { self.kind };
         self.interval_h = match (self.interval_h, other.interval_h) {
             (0, only) | (only, 0) => only,
@@ -77,7 +78,7 @@ impl Owned {
     }
 
     pub(crate) fn scaled(self, factor: f32) -> Self {
-        Self { count: self.count * factor, ..self }
+        Self { count: (self.count * factor).min(WEIGHT_MAX), ..self }
     }
 
     pub(crate) fn days_since(&self, now_ms: i64) -> f32 {
@@ -90,7 +91,7 @@ impl Owned {
     }
 
     pub(super) fn is_sound(&self) -> bool {
-        self.count.is_finite() && self.count >= 0.0
+        (0.0..=WEIGHT_MAX).contains(&self.count)
     }
 
     /// Decayed purchases at a time.

@@ -4,7 +4,7 @@ use bincode::{Decode, Encode};
 
 use crate::keys::Id;
 use crate::profile::Step;
-use crate::row::Row;
+use crate::row::{Row, WEIGHT_MAX};
 
 /// Stores that are told apart, and followers, of one item.
 const STORES_MAX: usize = 32;
@@ -60,6 +60,13 @@ impl Sold {
         }
     }
 
+    /// One purchase was taken back.
+    pub(super) fn give_back(&mut self, [week, fast, slow]: [f32; 3]) {
+        self.popularity_week = (self.popularity_week - week).max(0.0);
+        self.popularity = (self.popularity - fast).max(0.0);
+        self.purchases = (self.purchases - slow).max(0.0);
+    }
+
     pub(super) fn follow(&mut self, rank: usize, item: Id, unit: f32) {
         self.followers[rank].add(item, unit, FOLLOWERS_MAX);
         self.followed[rank] += unit;
@@ -94,7 +101,7 @@ impl Sold {
 
     pub(super) fn is_sound(&self) -> bool {
         let counts = [self.popularity_week, self.popularity, self.purchases, self.repeats, self.gaps, self.followed[0], self.followed[1]];
-        counts.iter().all(|count| count.is_finite() && *count >= 0.0)
+        counts.iter().all(|count| (0.0..=WEIGHT_MAX).contains(count))
             && self.stores.is_sound(STORES_MAX)
             && self.followers.iter().all(|row| row.is_sound(FOLLOWERS_MAX))
     }

@@ -6,7 +6,7 @@ use super::counted;
 use super::items::repeat_rate;
 use crate::event::Facts;
 use crate::keys::Id;
-use crate::row::Row;
+use crate::row::{Row, WEIGHT_MAX};
 
 /// Brands and attribute values that are told apart within a type.
 const VALUES_MAX: usize = 256;
@@ -76,6 +76,8 @@ impl Kind {
 
     pub(super) fn is_sound(&self) -> bool {
         let counts = [self.total, self.repeats, self.price[1], self.private_label[0], self.private_label[1]];
-        counts.iter().all(|count| count.is_finite() && *count >= 0.0) && self.price[0].is_finite() && self.values.is_sound(VALUES_MAX)
+        counts.iter().all(|count| (0.0..=WEIGHT_MAX).contains(count))
+            && self.price[0].abs() <= WEIGHT_MAX
+            && self.values.is_sound(VALUES_MAX)
     }
 }
