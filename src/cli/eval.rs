@@ -9,6 +9,7 @@ mod known_item;
 mod labels;
 mod metrics;
 mod random;
+mod recommend;
 mod table;
 mod wands;
 
@@ -38,6 +39,8 @@ const TABLE_BYTES_MAX: u64 = 1 << 30;
 pub(super) enum EvalCommand {
     /// Relevance of search: nDCG@10, MRR@10, recall@10 and success@1 for keyword, meaning and hybrid
     Search(SearchArgs),
+    /// Recommendations on public protocols: ours beside popularity and item-kNN, on files
+    Recommend(recommend::RecommendArgs),
 }
 
 #[derive(Args)]
@@ -94,7 +97,10 @@ struct Verdict {
 
 /// Runs the command.
 pub(super) async fn eval(common: &Common, command: &EvalCommand) -> Outcome {
-    let EvalCommand::Search(args) = command;
+    let args = match command {
+        EvalCommand::Search(args) => args,
+        EvalCommand::Recommend(args) => return recommend::recommend(common.output(), args),
+    };
     let judged = judged(args)?;
     if let Some(address) = &args.server {
         return measure(common.output(), &Server::new(address)?, args, judged).await;

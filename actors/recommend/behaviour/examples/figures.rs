@@ -1,6 +1,6 @@
 //! Figures of one state in memory, on generated events: `cargo run --release --example figures -- [users] [items] [events]`.
 //!
-//! Prints events per second of one writer, resident memory by part, query times with and without a writer beside, and the time to save,
+//! Prints events per second of one writer by the clock and by processor time, resident memory by part, query times with and without a writer beside, and the time to save,
 //! load and rebuild. The events are the same at every run.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,6 +71,12 @@ fn resident_mb() -> u64 {
     status.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096 / 1_000_000
 }
 
+/// Processor time of this thread, which other work on the machine does not count against.
+fn processor_seconds() -> f64 {
+    let status = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    status.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
+}
+
 fn quantiles(mut micros: Vec<f64>) -> String {
     micros.sort_by(f64::total_cmp);
     let at = |share: f64| micros[((micros.len() - 1) as f64 * share) as usize];
@@ -104,19 +110,22 @@ fn main() {
     let mut next = |default: u64| arguments.next().unwrap_or(default);
     let (users, items, wanted) = (next(1_000_000), next(100_000), next(10_000_000));
     let mut shop = Shop { random: Random(88_172_645_463_325_252), users, items, now_ms: 1_700_000_000_000 };
-    let (mut state, mut made, mut seconds) = (Behaviour::new(Settings::default()), Vec::new(), 0.0);
+    let (mut state, mut made) = (Behaviour::new(Settings::default()), Vec::new());
+    let (mut seconds, mut processor) = (0.0, 0.0);
     let before_mb = resident_mb();
     while state.counts().events < wanted {
         shop.make(&mut made, BATCH);
-        let start = Instant::now();
+        let (start, before) = (Instant::now(), processor_seconds());
         for made in &made {
             let _taken = state.apply(&event(made));
         }
         seconds += start.elapsed().as_secs_f64();
+        processor += processor_seconds() - before;
     }
     let counts = state.counts();
     println!("{users} users, {items} items: {counts:?}");
-    println!("one writer: {seconds:.1} s, {:.0} events/s", counts.events as f64 / seconds);
+    let rate = |seconds: f64| counts.events as f64 / seconds;
+    println!("one writer: {seconds:.1} s, {:.0} events/s; of processor time {:.0} events/s", rate(seconds), rate(processor));
     println!("resident: {} MB (before: {before_mb} MB)", resident_mb());
     for (part, bytes) in state.memory() {
         println!("  {part}: {} MB", bytes / 1_000_000);

@@ -114,7 +114,7 @@ impl Behaviour {
                     source: Some(bought.item),
                     score: own(bought) / greatest,
                     together: bought.times,
-                    of: 0,
+                    of: bought.pieces,
                 };
                 let mut candidate = Candidate::of(bought.item, reason);
                 let weight = popular(bought.item);

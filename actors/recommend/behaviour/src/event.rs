@@ -52,10 +52,6 @@ impl Kind {
     pub fn is_interest(self) -> bool {
         self <= Self::Purchase
     }
-
-    pub(crate) fn from_u8(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number)).copied()
-    }
 }
 
 /// Why an event is not taken.
@@ -64,7 +60,7 @@ pub enum Refused {
     /// A name is empty or longer than [`crate::KEY_BYTES_MAX`].
     #[error("the name of the shopper, session, item or order is empty or too long")]
     Name,
-    /// A time beyond the year 10889.
+    /// A time beyond the year 3000.
     #[error("the time is out of range")]
     Time,
     /// So many items are known that no new one is taken.

@@ -7,48 +7,55 @@ use crate::keys::Key;
 use crate::recency::{NONE, Slab};
 use crate::save::{Input, LoadError, Output, Saved};
 
-/// Times fit in so many bits.
-const TIME_BITS: u32 = 48;
-/// The latest time that fits, in milliseconds since 1970.
-pub(crate) const TIME_MS_MAX: u64 = (1 << TIME_BITS) - 1;
+/// An item's number fits in so many bits of an entry.
+const ITEM_BITS: u32 = 24;
+/// A kind fits in so many.
+const KIND_BITS: u32 = 3;
+/// An entry's time is kept in steps of 256 ms.
+const STEP_BITS: u32 = 8;
+/// Items that entries can name.
+pub(crate) const ITEMS_MAX: usize = 1 << ITEM_BITS;
+/// The latest time that an entry can name, in milliseconds since 1970.
+pub(crate) const TIME_MS_MAX: u64 = (1 << (64 - ITEM_BITS - KIND_BITS + STEP_BITS)) - 1;
 
-/// One remembered event in 12 bytes: item; time (48 bits), kind (8), quantity (8, at most 255).
+const _: () = assert!(Kind::ALL.len() <= 1 << KIND_BITS);
+
+/// One remembered event in 8 bytes, for there are tens of millions: time, kind, item, from the highest bits down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) item: u32,
-    words: [u32; 2],
-}
+pub(crate) struct Entry(u64);
 
 impl Entry {
-    pub(crate) fn new(item: u32, at_ms: u64, kind: Kind, quantity: u32) -> Self {
-        let packed = at_ms.min(TIME_MS_MAX) << 16 | u64::from(kind as u8) << 8 | u64::from(quantity.clamp(1, 255));
-        Self { item, words: [(packed >> 32) as u32, packed as u32] }
+    pub(crate) fn new(item: u32, at_ms: u64, kind: Kind) -> Self {
+        let step = at_ms.min(TIME_MS_MAX) >> STEP_BITS;
+        Self(((step << KIND_BITS | u64::from(kind as u8)) << ITEM_BITS) | u64::from(item))
     }
 
-    fn packed(self) -> u64 {
-        u64::from(self.words[0]) << 32 | u64::from(self.words[1])
+    pub(crate) fn item(self) -> u32 {
+        self.0 as u32 & ((1 << ITEM_BITS) - 1)
     }
 
+    /// The time, rounded down to 256 ms.
     pub(crate) fn at_ms(self) -> u64 {
-        self.packed() >> 16
+        self.0 >> (KIND_BITS + ITEM_BITS) << STEP_BITS
     }
 
     pub(crate) fn kind(self) -> Kind {
-        Kind::from_u8((self.packed() >> 8) as u8).unwrap_or(Kind::View)
+        Kind::ALL[(self.0 >> ITEM_BITS) as usize & ((1 << KIND_BITS) - 1)]
     }
 
-    pub(crate) fn quantity(self) -> u32 {
-        (self.packed() & 0xff) as u32
+    /// The same item at the same time, of another kind.
+    pub(crate) fn with_kind(self, kind: Kind) -> Self {
+        Self::new(self.item(), self.at_ms(), kind)
     }
 }
 
 impl Saved for Entry {
     fn save(&self, output: &mut Output<'_>) {
-        output.u32s_bare(&[self.item, self.words[0], self.words[1]]);
+        output.u64(self.0);
     }
 
     fn load(input: &mut Input<'_>) -> Result<Self, LoadError> {
-        Ok(Self { item: input.u32()?, words: [input.u32()?, input.u32()?] })
+        Ok(Self(input.u64()?))
     }
 }
 
@@ -78,6 +85,8 @@ pub(crate) struct Bought {
     pub(crate) item: u32,
     /// Purchases.
     pub(crate) times: u32,
+    /// Pieces of all purchases.
+    pub(crate) pieces: u32,
     /// Decayed purchases, as of `last_ms`.
     pub(crate) weight: f32,
     pub(crate) first_ms: u64,
@@ -95,6 +104,7 @@ impl Bought {
         let last_ms = self.last_ms.max(other.last_ms);
         self.weight = self.weight_at(last_ms, half_life_ms) + other.weight_at(last_ms, half_life_ms);
         self.times = self.times.saturating_add(other.times);
+        self.pieces = self.pieces.saturating_add(other.pieces);
         self.first_ms = self.first_ms.min(other.first_ms);
         self.last_ms = last_ms;
     }
@@ -107,14 +117,15 @@ pub(crate) fn halving(elapsed_ms: u64, half_life_ms: u64) -> f32 {
 
 impl Saved for Bought {
     fn save(&self, output: &mut Output<'_>) {
-        output.u32s_bare(&[self.item, self.times]);
+        output.u32s_bare(&[self.item, self.times, self.pieces]);
         output.f32(self.weight);
         output.u64(self.first_ms);
         output.u64(self.last_ms);
     }
 
     fn load(input: &mut Input<'_>) -> Result<Self, LoadError> {
-        Ok(Self { item: input.u32()?, times: input.u32()?, weight: input.f32()?, first_ms: input.u64()?, last_ms: input.u64()? })
+        let (item, times, pieces) = (input.u32()?, input.u32()?, input.u32()?);
+        Ok(Self { item, times, pieces, weight: input.f32()?, first_ms: input.u64()?, last_ms: input.u64()? })
     }
 }
 
@@ -153,6 +164,9 @@ impl Shopper {
             let least = (0..bought.len())
                 .min_by(|a, b| bought[*a].weight_at(now_ms, half_life_ms).total_cmp(&bought[*b].weight_at(now_ms, half_life_ms)));
             least.map(|least| bought.remove(least));
+        }
+        if bought.len() == bought.capacity() {
+            bought.reserve_exact((bought.len() / 2).max(1));
         }
         bought.push(*purchase);
     }
@@ -274,10 +288,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_keeps_item_time_kind_and_quantity() {
+    fn an_entry_keeps_item_time_and_kind() {
         for kind in Kind::ALL {
-            let entry = Entry::new(u32::MAX, TIME_MS_MAX, kind, 300);
-            assert_eq!((entry.item, entry.at_ms(), entry.kind(), entry.quantity()), (u32::MAX, TIME_MS_MAX, kind, 255));
+            let entry = Entry::new(ITEMS_MAX as u32 - 1, TIME_MS_MAX, kind);
+            assert_eq!((entry.item(), entry.at_ms(), entry.kind()), (ITEMS_MAX as u32 - 1, TIME_MS_MAX - 255, kind));
         }
     }
 
@@ -287,16 +301,16 @@ mod tests {
         let places: Vec<_> = [5, 9, 7, 7, 1, 6]
             .iter()
             .enumerate()
-            .map(|(item, at_ms)| insert_by_time(&mut entries, Entry::new(item as u32, *at_ms, Kind::View, 1), 4))
+            .map(|(item, at_ms)| insert_by_time(&mut entries, Entry::new(item as u32, *at_ms * 256, Kind::View), 4))
             .collect();
         assert_eq!(places, [Some(0), Some(1), Some(1), Some(2), None, Some(0)]);
-        assert_eq!(entries.iter().map(|entry| (entry.item, entry.at_ms())).collect::<Vec<_>>(), [(5, 6), (2, 7), (3, 7), (1, 9)]);
+        assert_eq!(entries.iter().map(|entry| (entry.item(), entry.at_ms() / 256)).collect::<Vec<_>>(), [(5, 6), (2, 7), (3, 7), (1, 9)]);
     }
 
     #[test]
     fn the_least_purchase_makes_room_and_a_refund_takes_one_back() {
         let mut shopper = Shopper::default();
-        let purchase = |item, at_ms| Bought { item, times: 1, weight: 1.0, first_ms: at_ms, last_ms: at_ms };
+        let purchase = |item, at_ms| Bought { item, times: 1, pieces: 2, weight: 1.0, first_ms: at_ms, last_ms: at_ms };
         for (item, at_ms) in [(1, 0), (2, 100), (2, 200), (3, 300)] {
             shopper.buy(&purchase(item, at_ms), 100, 2);
         }

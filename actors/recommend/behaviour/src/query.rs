@@ -88,7 +88,7 @@ pub struct Reason {
     pub score: f32,
     /// Visits (`Visits`) or orders (`Together`) with both; purchases (`Again`); events of 28 days' half-life, rounded (`Popular`).
     pub together: u32,
-    /// Orders with the source (`Together`); else zero.
+    /// Orders with the source (`Together`); pieces bought (`Again`); else zero.
     pub of: u32,
 }
 

@@ -92,12 +92,12 @@ impl Behaviour {
             }
             History::Shopper(name) => {
                 let Some(shopper) = self.shoppers.find(Key::new(name)).and_then(|slot| self.shoppers.get(slot)) else { return dismissed };
-                dismissed.extend(shopper.entries.iter().filter(|entry| entry.kind() == Kind::Dismiss).map(|entry| entry.item));
+                dismissed.extend(shopper.entries.iter().filter(|entry| entry.kind() == Kind::Dismiss).map(|entry| entry.item()));
                 let wanted = |item: &u32| !dismissed.contains(item);
                 let entries = shopper.entries.iter().rev().filter(|entry| entry.kind().is_interest());
-                scratch.history.extend(entries.map(|entry| entry.item).filter(wanted));
+                scratch.history.extend(entries.map(|entry| entry.item()).filter(wanted));
                 let visit = self.visits.get(shopper.visit).map_or(&[][..], |visit| &visit.entries);
-                scratch.visit.extend(visit.iter().rev().map(|entry| entry.item).filter(wanted));
+                scratch.visit.extend(visit.iter().rev().map(|entry| entry.item()).filter(wanted));
             }
         }
         dismissed
@@ -108,10 +108,10 @@ impl Behaviour {
         Reading { popularity: blend.pairs_popularity, profile_half_life: blend.pairs_half_life, ..reading }
     }
 
-    /// How a whole history is read: a dense catalog otherwise than a sparse one.
+    /// How a whole history is read: where shoppers have many events otherwise than where they have few.
     fn taste_reading(&self) -> &Reading {
         let settings = &self.settings.shopper;
-        let dense = self.events as f32 >= settings.dense_events_per_item * self.items.len().max(1) as f32;
+        let dense = self.events as f32 >= settings.dense_events_per_shopper * self.shoppers.len().max(1) as f32;
         if dense { &settings.dense } else { &settings.pairs.reading }
     }
 
@@ -140,7 +140,8 @@ impl Behaviour {
             self.view.read(&visit, &self.pairs_reading(blend), &mut scratch.scores);
             absorb(Strategy::Pairs, blend.pairs, scratch);
         }
-        if blend.taste > 0.0 {
+        // A visit without a past is said twice otherwise.
+        if blend.taste > 0.0 && history != visit {
             self.taste.read(&history, self.taste_reading(), &mut scratch.scores);
             absorb(Strategy::Taste, blend.taste, scratch);
         }
@@ -237,10 +238,10 @@ impl Behaviour {
             if answer.len() >= request.count() {
                 break;
             }
-            if !answer.iter().any(|candidate| candidate.item == entry.item) && (request.allow)(entry.item) {
+            if !answer.iter().any(|candidate| candidate.item == entry.item()) && (request.allow)(entry.item()) {
                 let score = 1.0 / (answer.len() + 1) as f32;
-                let reason = Reason { strategy: Strategy::Recent, source: Some(entry.item), score, together: entry.quantity(), of: 0 };
-                answer.push(Candidate::of(entry.item, reason));
+                let reason = Reason { strategy: Strategy::Recent, source: Some(entry.item()), score, together: 0, of: 0 };
+                answer.push(Candidate::of(entry.item(), reason));
             }
         }
         answer

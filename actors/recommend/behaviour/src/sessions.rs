@@ -109,7 +109,7 @@ impl Visits {
     /// Ends a visit: it moves into the index. Returns its shopper.
     pub(crate) fn end(&mut self, slot: u32, settings: &Settings) -> Option<u32> {
         let visit = self.open.remove(slot)?;
-        let items: Vec<u32> = visit.entries.iter().map(|entry| entry.item).collect();
+        let items: Vec<u32> = visit.entries.iter().map(|entry| entry.item()).collect();
         self.index.add(&items, settings);
         Some(visit.shopper)
     }

@@ -85,15 +85,15 @@ pub struct Reading {
     pub sources_max: usize,
 }
 
-/// The pairs of whole histories, with a reading for catalogs of few and of many items.
+/// The pairs of whole histories, with a reading for shoppers of few events and one for those of many.
 #[derive(Clone, Debug)]
 pub struct ShopperChannel {
-    /// How pairs are counted; `pairs.reading` is that of a sparse catalog.
+    /// How pairs are counted; `pairs.reading` is that of shoppers of few events.
     pub pairs: Channel,
-    /// The reading of a dense catalog.
+    /// The reading where shoppers have many events: older items say more.
     pub dense: Reading,
-    /// A catalog is dense from so many events an item on.
-    pub dense_events_per_item: f32,
+    /// Many are so many for each shopper that is remembered.
+    pub dense_events_per_shopper: f32,
 }
 
 impl Default for ShopperChannel {
@@ -103,7 +103,7 @@ impl Default for ShopperChannel {
         Self {
             pairs: Channel { window: 20, decay: 0.9, back: 0.5, half_life_ms: Some(180 * DAY_MS), row_max: 128, reading },
             dense,
-            dense_events_per_item: 40.0,
+            dense_events_per_shopper: 30.0,
         }
     }
 }
@@ -151,12 +151,12 @@ pub struct Basket {
 impl Default for Basket {
     fn default() -> Self {
         Self {
-            size: 0.5,
+            size: 0.55,
             popularity: 0.4,
-            shrink: 2.0,
-            popular: 0.3,
+            shrink: 8.0,
+            popular: 0.05,
             half_life_ms: Some(365 * DAY_MS),
-            row_max: 128,
+            row_max: 256,
             order_items_max: 40,
             order_open_ms: 3_600_000,
             support_min: 3,
@@ -281,7 +281,7 @@ impl Default for Again {
 /// What may be kept.
 #[derive(Clone, Debug)]
 pub struct Bounds {
-    /// Items; events of further ones are refused.
+    /// Items, at most 2^24; events of further ones are refused.
     pub items_max: usize,
     /// Shoppers; the longest unused makes room.
     pub shoppers_max: usize,

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use crate::baskets::Baskets;
 use crate::cooccurrence::Cooccurrence;
 use crate::event::{Event, Kind, Refused};
-use crate::history::{Bought, Entry, Shoppers, TIME_MS_MAX, insert_by_time};
+use crate::history::{Bought, Entry, ITEMS_MAX, Shoppers, TIME_MS_MAX, insert_by_time};
 use crate::keys::{Items, KEY_BYTES_MAX, Key};
 use crate::popularity::Popularity;
 use crate::recency::NONE;
@@ -109,7 +109,7 @@ impl Behaviour {
     /// [`Refused::Name`] and [`Refused::ItemsFull`].
     pub fn add_item(&mut self, name: &str) -> Result<u32, Refused> {
         check_name(name)?;
-        let item = self.items.intern(name, self.settings.bounds.items_max).ok_or(Refused::ItemsFull)?;
+        let item = self.items.intern(name, self.settings.bounds.items_max.min(ITEMS_MAX)).ok_or(Refused::ItemsFull)?;
         if self.events_of.len() <= item as usize {
             self.events_of.resize(item as usize + 1, 0);
             self.impressions_of.resize(item as usize + 1, 0);
@@ -191,14 +191,14 @@ impl Behaviour {
         if is_refund {
             shopper.refund(item);
         } else {
-            insert_by_time(&mut shopper.entries, Entry::new(item, event.at_ms, event.kind, event.quantity), history_max);
+            insert_by_time(&mut shopper.entries, Entry::new(item, event.at_ms, event.kind), history_max);
         }
     }
 
     fn take_interest(&mut self, event: &Event<'_>, item: u32) {
         let shopper_key = Key::new(event.shopper);
         let slot = self.enter(shopper_key);
-        let entry = Entry::new(item, event.at_ms, event.kind, event.quantity);
+        let entry = Entry::new(item, event.at_ms, event.kind);
         let session = event.session.map(Key::new);
         let moved_on = self.visit_of(slot, session, event.at_ms).and_then(|visit| self.note_in_visit(visit, entry));
         let weight_of = |kind: Kind| self.settings.weights.interest[kind as usize % 5];
@@ -237,25 +237,26 @@ impl Behaviour {
         let entries = &mut self.visits.get_mut(visit)?.entries;
         let weights = &settings.weights.interest;
         let weight_of = |kind: Kind| weights[kind as usize % 5];
-        let before = entries.last().filter(|last| last.item == entry.item && last.kind() != entry.kind() && last.at_ms() <= entry.at_ms());
+        let before =
+            entries.last().filter(|last| last.item() == entry.item() && last.kind() != entry.kind() && last.at_ms() <= entry.at_ms());
         let before = before.map(|last| last.kind());
         let mut weight = weight_of(entry.kind());
         if let Some(kind) = before {
             weight -= weight_of(kind);
             let stronger = if weight > 0.0 { entry.kind() } else { kind };
             let place = entries.len() - 1;
-            entries[place] = Entry::new(entry.item, entries[place].at_ms(), stronger, entry.quantity());
+            entries[place] = entries[place].with_kind(stronger);
             self.visits.touch(visit);
         } else {
             self.visits.add(visit, entry, &settings.sessions);
         }
         let entries = &self.visits.get(visit)?.entries;
-        let place = entries.iter().rposition(|kept| kept.item == entry.item)?;
+        let place = entries.iter().rposition(|kept| kept.item() == entry.item())?;
         if weight > 0.0 {
-            let earlier = entries[..place].iter().rev().map(|earlier| earlier.item);
-            self.view.observe(earlier, entry.item, weight, entry.at_ms(), &settings.view);
-            let later = entries[place + 1..].iter().map(|later| (later.item, weight_of(later.kind())));
-            self.view.observe_late(later, entry.item, entry.at_ms(), &settings.view);
+            let earlier = entries[..place].iter().rev().map(|earlier| earlier.item());
+            self.view.observe(earlier, entry.item(), weight, entry.at_ms(), &settings.view);
+            let later = entries[place + 1..].iter().map(|later| (later.item(), weight_of(later.kind())));
+            self.view.observe_late(later, entry.item(), entry.at_ms(), &settings.view);
         }
         before
     }
@@ -264,22 +265,22 @@ impl Behaviour {
     fn note_in_history(&mut self, slot: u32, entry: Entry, weight: f32, moved_on: bool) {
         let settings = &self.settings;
         let Some(shopper) = self.shoppers.get_mut(slot) else { return };
-        let newest = shopper.entries.last_mut().filter(|newest| moved_on && newest.item == entry.item);
+        let newest = shopper.entries.last_mut().filter(|newest| moved_on && newest.item() == entry.item());
         let place = match newest {
             Some(newest) => {
                 let kind = if weight > 0.0 { entry.kind() } else { newest.kind() };
-                *newest = Entry::new(entry.item, newest.at_ms(), kind, entry.quantity());
+                *newest = newest.with_kind(kind);
                 Some(shopper.entries.len() - 1)
             }
             None => insert_by_time(&mut shopper.entries, entry, settings.bounds.history_max),
         };
         let Some(place) = place.filter(|_| weight > 0.0) else { return };
         let (entries, channel) = (&shopper.entries, &settings.shopper.pairs);
-        let earlier = entries[..place].iter().rev().filter(|earlier| earlier.kind().is_interest()).map(|earlier| earlier.item);
-        self.taste.observe(earlier, entry.item, weight, entry.at_ms(), channel);
+        let earlier = entries[..place].iter().rev().filter(|earlier| earlier.kind().is_interest()).map(|earlier| earlier.item());
+        self.taste.observe(earlier, entry.item(), weight, entry.at_ms(), channel);
         let weight_of = |kind: Kind| settings.weights.interest[kind as usize % 5];
         let later = entries[place + 1..].iter().filter(|later| later.kind().is_interest());
-        self.taste.observe_late(later.map(|later| (later.item, weight_of(later.kind()))), entry.item, entry.at_ms(), channel);
+        self.taste.observe_late(later.map(|later| (later.item(), weight_of(later.kind()))), entry.item(), entry.at_ms(), channel);
     }
 
     fn note_purchase(&mut self, slot: u32, event: &Event<'_>, item: u32, shopper_key: Key, session: Option<Key>) {
@@ -288,13 +289,13 @@ impl Behaviour {
         let mut before = std::mem::take(&mut self.before);
         before.clear();
         for earlier in shopper.entries.iter().rev().filter(|earlier| earlier.at_ms() <= event.at_ms && earlier.kind() < Kind::Purchase) {
-            if earlier.item != item && !before.contains(&earlier.item) {
-                before.push(earlier.item);
+            if earlier.item() != item && !before.contains(&earlier.item()) {
+                before.push(earlier.item());
             }
         }
         self.cross.observe(before.iter().copied(), item, 1.0, event.at_ms, &settings.cross.pairs);
         self.before = before;
-        let purchase = Bought { item, times: 1, weight: 1.0, first_ms: event.at_ms, last_ms: event.at_ms };
+        let purchase = Bought { item, times: 1, pieces: event.quantity.max(1), weight: 1.0, first_ms: event.at_ms, last_ms: event.at_ms };
         shopper.buy(&purchase, settings.again.half_life_ms, settings.bounds.bought_max);
         let order = match event.order {
             Some(order) => Key::new(&format!("order {order}")),
@@ -422,11 +423,14 @@ impl Behaviour {
         let items = self.items.len();
         let known = |item: u32| (item as usize) < items;
         let visits_sound = self.visits.open().all(|(slot, visit)| {
-            visit.entries.iter().all(|entry| known(entry.item)) && self.shoppers.get(visit.shopper).is_some_and(|owner| owner.visit == slot)
+            visit.entries.iter().all(|entry| known(entry.item()))
+                && self.shoppers.get(visit.shopper).is_some_and(|owner| owner.visit == slot)
         });
         let shoppers_sound = self.shoppers.iter().all(|(slot, shopper)| {
             let visit_sound = shopper.visit == NONE || self.visits.get(shopper.visit).is_some_and(|visit| visit.shopper == slot);
-            visit_sound && shopper.entries.iter().all(|entry| known(entry.item)) && shopper.bought().iter().all(|bought| known(bought.item))
+            visit_sound
+                && shopper.entries.iter().all(|entry| known(entry.item()))
+                && shopper.bought().iter().all(|bought| known(bought.item))
         });
         [&self.view, &self.taste, &self.cross].iter().all(|pairs| pairs.is_within(items))
             && self.events_of.len() == items

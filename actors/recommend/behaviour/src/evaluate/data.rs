@@ -44,6 +44,8 @@ pub struct Query {
     pub exclude: Vec<u32>,
     /// What should be.
     pub targets: Vec<u32>,
+    /// When it is asked, in seconds, where that is known.
+    pub at: Option<f64>,
 }
 
 /// Items by name, and what is fitted on.
@@ -67,6 +69,7 @@ struct Line {
     #[serde(default)]
     exclude: Vec<String>,
     user: Option<String>,
+    ts: Option<f64>,
 }
 
 impl Dataset {
@@ -110,7 +113,7 @@ impl Dataset {
                 continue;
             }
             let exclude = if novel { known.clone() } else { Vec::new() };
-            self.queries.push(Query { user: None, known, exclude, targets });
+            self.queries.push(Query { known, exclude, targets, ..Query::default() });
         }
         Ok(())
     }
@@ -134,7 +137,7 @@ impl Dataset {
         Ok(())
     }
 
-    /// Takes queries and their targets, a JSON object a line: `id`, `items`, of queries also `exclude` and `user`.
+    /// Takes queries and their targets, a JSON object a line: `id`, `items`, of queries also `exclude`, `user` and `ts`.
     ///
     /// # Errors
     /// A line that is no such object; targets without a query.
@@ -144,7 +147,7 @@ impl Dataset {
             let line: Line = serde_json::from_str(line).map_err(|error| wrong(index, &error.to_string()))?;
             let known = self.numbers(line.items.iter().map(String::as_str));
             let exclude = self.numbers(line.exclude.iter().map(String::as_str));
-            asked.insert(line.id, Query { user: line.user, known, exclude, targets: Vec::new() });
+            asked.insert(line.id, Query { user: line.user, known, exclude, targets: Vec::new(), at: line.ts.filter(|ts| ts.is_finite()) });
         }
         for (index, line) in targets.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let line: Line = serde_json::from_str(line).map_err(|error| wrong(index, &error.to_string()))?;
@@ -189,7 +192,7 @@ mod tests {
         data.take_sequences("whole milk,rolls\nlone\n", ',');
         assert_eq!(data.sequences, [vec![0, 1, 0], vec![2, 3], vec![4]]);
         data.take_session_queries("a b\ta\na b\tc\n", true).expect("readable");
-        assert_eq!(data.queries, [Query { user: None, known: vec![0, 1], exclude: vec![0, 1], targets: vec![5] }]);
+        assert_eq!(data.queries, [Query { known: vec![0, 1], exclude: vec![0, 1], targets: vec![5], ..Query::default() }]);
         data.take_rows("user,item,ts,event\n10,a,2,\n9,b,1,\n10,b,2,\n").expect("readable");
         let users: Vec<Vec<u32>> = data.users().iter().map(|rows| rows.iter().map(|row| row.item).collect()).collect();
         assert_eq!(users.len(), 2);

@@ -5,13 +5,18 @@ use std::time::Duration;
 use crate::event::{Event, Kind};
 use crate::query::{History, Request};
 use crate::scratch::Scratch;
-use crate::settings::Settings;
+use crate::settings::{Blend, Settings};
 use crate::state::Behaviour;
+use crate::tune::Placement;
 
 use super::data::{Dataset, Query, Row};
 
 /// Between two sessions of a file that says no times.
 const SESSION_MS: u64 = 60_000;
+/// Tuning of the blend: visits that it may read, blends that it may try, questions that it may ask of each.
+const TUNING_VISITS_MAX: usize = 300_000;
+const TUNING_TRIALS_MAX: usize = 50;
+const TUNING_QUERIES_MAX: usize = 2_000;
 
 /// A state whose items have the numbers of the data set.
 #[derive(Debug)]
@@ -19,6 +24,8 @@ pub struct Ours {
     /// The state.
     pub state: Behaviour,
     scratch: Scratch,
+    /// What tuning found; else the blend of the settings.
+    blend: Option<Blend>,
 }
 
 impl Ours {
@@ -29,7 +36,7 @@ impl Ours {
             // An item without a name or beyond the bound has no events either.
             let _known = state.add_item(name);
         }
-        Self { state, scratch: Scratch::default() }
+        Self { state, scratch: Scratch::default(), blend: None }
     }
 
     fn apply(&mut self, data: &Dataset, shopper: &str, session: &str, item: u32, kind: Kind, at_ms: u64) {
@@ -60,6 +67,13 @@ impl Ours {
         self.state.end_visits();
     }
 
+    /// Tunes the blend on the latest visits, as the house does at night.
+    pub fn tune(&mut self, novel: bool, goes_on: &mut dyn FnMut() -> bool) {
+        let (set, placement) = (self.state.tuning_set(TUNING_VISITS_MAX), Placement { items_max: usize::MAX, novel });
+        let tuned = set.tune(&self.state.settings().blend, placement, TUNING_TRIALS_MAX, TUNING_QUERIES_MAX, 1, goes_on);
+        self.blend = tuned.map(|tuned| tuned.blend);
+    }
+
     /// The list for a query: of its user's history where it names one, else of its known items as a visit.
     pub fn rank(&mut self, query: &Query, count: usize) -> Vec<u32> {
         let history = match &query.user {
@@ -67,7 +81,7 @@ impl Ours {
             None => History::Items(&query.known),
         };
         let allow = |item: u32| !query.exclude.contains(&item);
-        let answer = self.state.for_you(history, None, &Request::new(count).allowing(&allow), &mut self.scratch);
+        let answer = self.state.for_you(history, self.blend.as_ref(), &Request::new(count).allowing(&allow), &mut self.scratch);
         answer.into_iter().map(|candidate| candidate.item).collect()
     }
 

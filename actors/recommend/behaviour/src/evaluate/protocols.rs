@@ -1,5 +1,7 @@
 //! Protocols: what is known, what is asked, and three rankers side by side.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::baselines::{ItemKnn, Popular};
@@ -41,11 +43,17 @@ pub struct Report {
     pub measures: Vec<Measures>,
 }
 
-/// Measures ours, popularity and item-kNN. Queries that the data set does not have yet are split off from what it has.
+/// Measures ours, popularity and item-kNN. Queries that the data set does not have yet are split off from what it has. `tune`: the blend
+/// is tuned first, on the latest sessions of what is known, while this says so.
 ///
 /// # Errors
 /// [`DataError::Empty`]: nothing to fit on or to ask.
-pub fn evaluate(data: &mut Dataset, protocol: Protocol, settings: Settings) -> Result<Vec<Report>, DataError> {
+pub fn evaluate(
+    data: &mut Dataset,
+    protocol: Protocol,
+    settings: Settings,
+    tune: Option<&mut dyn FnMut() -> bool>,
+) -> Result<Vec<Report>, DataError> {
     let mut known: Vec<Row> = Vec::new();
     match protocol {
         Protocol::Session => {}
@@ -63,12 +71,20 @@ pub fn evaluate(data: &mut Dataset, protocol: Protocol, settings: Settings) -> R
     let kind = if matches!(protocol, Protocol::Basket | Protocol::NextBasket) { Kind::Purchase } else { Kind::View };
     ours.feed_sequences(data, kind);
     ours.feed_rows(data, known.iter(), kind);
+    if let Some(goes_on) = tune {
+        ours.tune(data.queries.iter().all(|query| !query.exclude.is_empty()), goes_on);
+    }
     let audiences = audiences(data, &known);
     let (popular, knn) = (Popular::new(&audiences, data.items().len()), ItemKnn::new(&audiences, data.items().len()));
     let count = CUTS[CUTS.len() - 1];
+    let expected = next_basket_times(&known);
     let rank_ours = |query: &Query| match protocol {
         Protocol::Basket => ours.rank_cart(query, count),
-        Protocol::NextBasket => ours.rank_again(query, count, next_basket_ms(&known, query)),
+        Protocol::NextBasket => {
+            let user = query.user.as_deref().unwrap_or_default();
+            let at_ms = query.at.map(|at| (at.max(0.0) * 1_000.0) as u64).or_else(|| expected.get(user).copied());
+            ours.rank_again(query, count, at_ms.unwrap_or_default())
+        }
         _ => ours.rank(query, count),
     };
     let items = data.items().len();
@@ -108,7 +124,7 @@ fn split_baskets(data: &mut Dataset) {
         } else if BASKET_ITEMS.contains(&basket.len()) {
             for target in &basket {
                 let known: Vec<u32> = basket.iter().copied().filter(|item| item != target).collect();
-                data.queries.push(Query { user: None, exclude: known.clone(), known, targets: vec![*target] });
+                data.queries.push(Query { exclude: known.clone(), known, targets: vec![*target], ..Query::default() });
             }
         }
     }
@@ -136,7 +152,7 @@ fn split_users(data: &mut Dataset, protocol: Protocol) -> Vec<Row> {
             }
         }
         if !targets.is_empty() && !known.is_empty() {
-            data.queries.push(Query { user: Some(rows[0].user.clone()), exclude: known.clone(), known, targets });
+            data.queries.push(Query { user: Some(rows[0].user.clone()), exclude: known.clone(), known, targets, at: None });
         }
         known_rows.extend_from_slice(before);
     }
@@ -159,19 +175,20 @@ fn split_next_basket(data: &mut Dataset) -> Vec<Row> {
             let mut targets = items(&rows[known..]);
             targets.sort_unstable();
             targets.dedup();
-            data.queries.push(Query { user: Some(rows[0].user.clone()), known: items(&rows[..known]), exclude: Vec::new(), targets });
+            let (user, known, at) = (Some(rows[0].user.clone()), items(&rows[..known]), Some(rows[known].ts));
+            data.queries.push(Query { user, known, exclude: Vec::new(), targets, at });
         }
         known_rows.extend_from_slice(&rows[..known]);
     }
     known_rows
 }
 
-/// When the next basket is expected: as long after the last as the user's baskets are apart.
-fn next_basket_ms(known: &[Row], query: &Query) -> u64 {
-    let user = query.user.as_deref().unwrap_or_default();
-    let place = known.iter().position(|row| row.user == user).unwrap_or(known.len());
-    let times: Vec<f64> = known[place..].iter().take_while(|row| row.user == user).map(|row| row.ts).collect();
-    let (Some(first), Some(last)) = (times.first(), times.last()) else { return 0 };
-    let baskets = times.chunk_by(|a, b| a == b).count();
-    ((last + (last - first) / baskets.saturating_sub(1).max(1) as f64) * 1_000.0) as u64
+/// When each user's next basket is expected, for queries that say no time: as long after the last as the user's baskets are apart.
+fn next_basket_times(known: &[Row]) -> HashMap<&str, u64> {
+    let expected = |rows: &[Row]| {
+        let (first, last) = (rows.first().map_or(0.0, |row| row.ts), rows.last().map_or(0.0, |row| row.ts));
+        let baskets = rows.chunk_by(|a, b| a.ts == b.ts).count();
+        ((last + (last - first) / baskets.saturating_sub(1).max(1) as f64) * 1_000.0) as u64
+    };
+    known.chunk_by(|a, b| a.user == b.user).map(|rows| (rows[0].user.as_str(), expected(rows))).collect()
 }
