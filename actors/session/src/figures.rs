@@ -58,14 +58,14 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>, domain::IdError> {
     for product in &products {
         view.set(&product.id, 1, Some(offer_state(product)));
     }
-    let ids: Vec<&ProductId> = products.iter().map(|product| &product.id).collect();
+    let ids: Vec<ProductId> = products.iter().map(|product| product.id.clone()).collect();
     let table = Arc::new(Table::new(false));
     view.show(Arc::clone(&table), 0);
     let sessions: Vec<String> = (0..options.sessions).map(|index| format!("session-{index}")).collect();
     let shoppers: Vec<Shopper> = (0..options.sessions).map(|index| Shopper::visitor(&index.to_string())).collect();
     let mut offset = 0;
     for round in 0..options.items {
-        let first = (0..options.sessions).map(|index| view_event(index, ids[(index * 31 + round) % ids.len()], round));
+        let first = (0..options.sessions).map(|index| view_event(index, &ids[(index * 31 + round) % ids.len()], round));
         offset += apply(&table, &first.collect::<Vec<_>>(), offset);
     }
 
@@ -79,7 +79,7 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>, domain::IdError> {
             state.map_or(0, |state| state.items.iter().rev().take(100).map(|item| item.product.as_str().len()).sum())
         }),
     ];
-    let write_event = |at: usize| view_event(at % sessions.len(), ids[at % ids.len()], options.items + at);
+    let write_event = |at: usize| view_event(at % sessions.len(), &ids[at % ids.len()], options.items + at);
     figures.push(events("event: apply to session and shopper", duration, &table, &mut offset, write_event));
     let is_over = AtomicBool::new(false);
     let beside = thread::scope(|scope| {
@@ -94,7 +94,7 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>, domain::IdError> {
         [&products, &changed].map(|products| products.iter().map(offer_state).collect()).into_iter().collect::<Vec<Vec<_>>>();
     figures.push(each("offer: write", 1, duration, |at| {
         let (index, revision) = (at % ids.len(), 2 + (at / ids.len()) as u64);
-        usize::from(view.set(ids[index], revision, Some(states[revision as usize % 2][index])))
+        usize::from(view.set(&ids[index], revision, Some(states[revision as usize % 2][index])))
     }));
     Ok(figures)
 }
