@@ -32,7 +32,7 @@ fn main() {
             brand: Some(item % 40),
             size: Some(item % 9),
             price: Some(1.0 + item as f32 % 30.0),
-            private_label: Some(item % 4 == 0),
+            private_label: Some(item.is_multiple_of(4)),
             attributes: &attributes[at],
             image: &images[at],
             text: &texts[at],
@@ -40,9 +40,9 @@ fn main() {
     };
     let (mut profile, mut shop, learner) = (Profile::default(), Shop::default(), Learner::default());
     let started = Instant::now();
-    let events = 20_000;
+    let events = 20_000_u64;
     for n in 0..events {
-        let action = if n % 3 == 0 { Action::Purchase } else { Action::View };
+        let action = if n.is_multiple_of(3) { Action::Purchase } else { Action::View };
         let item = n * 7_919 % 1_000;
         let event = Event { action, item, at_ms: T0 + n as i64 * DAY_MS / 100, store: Some(n % 3), facts: facts(item) };
         let step = profile.apply(&event, &shop);

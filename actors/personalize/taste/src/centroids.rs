@@ -69,12 +69,9 @@ impl Centroid {
     }
 
     fn cosine(&self, unit: &[f32]) -> f32 {
-        let (mut dot, mut norm) = (0.0, 0.0);
-        for (code, element) in self.codes.iter().zip(unit) {
-            dot += f32::from(*code) * element;
-            norm += f32::from(*code) * f32::from(*code);
-        }
-        if norm > 0.0 { dot / norm.sqrt() } else { 0.0 }
+        let codes: Vec<f32> = self.codes.iter().map(|code| f32::from(*code)).collect();
+        let norm = squares(&codes).sqrt();
+        if norm > 0.0 { dot(&codes, unit) / norm } else { 0.0 }
     }
 
     fn is_sound(&self, length: usize) -> bool {
@@ -87,7 +84,7 @@ impl Centroid {
 
 /// Scaled to length 1; none where that cannot be done.
 fn unit(vector: &[f32]) -> Option<Vec<f32>> {
-    let norm = vector.iter().map(|element| element * element).sum::<f32>().sqrt();
+    let norm = squares(vector).sqrt();
     (norm.is_finite() && norm > 0.0).then(|| vector.iter().map(|element| element / norm).collect())
 }
 

@@ -64,7 +64,7 @@ impl Clock {
     }
 
     /// The factor that turns another clock's counts into this one's.
-    pub(crate) fn from_other(&self, other: &Self) -> f32 {
+    pub(crate) fn factor_of(&self, other: &Self) -> f32 {
         ((other.epoch_ms - self.epoch_ms) as f64 / self.half_life_ms as f64).clamp(-126.0, HALF_LIVES_MAX).exp2() as f32
     }
 

@@ -158,7 +158,7 @@ proptest! {
                 brand: Some(item % 4),
                 size: Some(item % 2),
                 price: Some(price),
-                private_label: Some(item % 2 == 0),
+                private_label: Some(item.is_multiple_of(2)),
                 attributes: &attributes,
                 image: &image,
                 text: &image,

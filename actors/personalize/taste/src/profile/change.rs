@@ -171,7 +171,7 @@ impl Profile {
     /// and the heaviest are kept where both do not fit.
     pub fn merge(&mut self, other: &Self) {
         self.advance(other.clock.epoch_ms());
-        let factor = self.clock.from_other(&other.clock);
+        let factor = self.clock.factor_of(&other.clock);
         self.updated_ms = self.updated_ms.max(other.updated_ms);
         self.total = (self.total + other.total * factor).min(WEIGHT_MAX);
         for (mine, theirs) in self.private_label.iter_mut().zip(other.private_label).chain(self.price.iter_mut().zip(other.price)) {

@@ -10,8 +10,13 @@ const CONFIG: bincode::config::Configuration<bincode::config::LittleEndian, binc
     bincode::config::legacy().with_limit::<65_536>();
 
 fn event(action: Action, item: Id, day: i64) -> Event<'static> {
-    let facts =
-        Facts { kind: Some(item % 3), brand: Some(item % 5), price: Some(2.0), private_label: Some(item % 2 == 0), ..Facts::default() };
+    let facts = Facts {
+        kind: Some(item % 3),
+        brand: Some(item % 5),
+        price: Some(2.0),
+        private_label: Some(item.is_multiple_of(2)),
+        ..Facts::default()
+    };
     Event { action, item, at_ms: T0 + day * DAY_MS, store: None, facts }
 }
 
