@@ -40,7 +40,7 @@ pub use event::{Event, Kind, Refused};
 pub use keys::KEY_BYTES_MAX;
 pub use popularity::Window;
 pub use query::{COUNT_MAX, Candidate, History, REASONS_MAX, Reason, Request, Strategy};
-pub use recommend::Likeness;
+pub use recommend::{Like, Likeness};
 pub use save::LoadError;
 pub use scratch::{Scratch, with_scratch};
 pub use settings::{Again, Basket, Blend, Bounds, Bridge, Channel, CrossChannel, KindWeights, Reading, Sessions, Settings, ShopperChannel};

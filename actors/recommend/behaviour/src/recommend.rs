@@ -16,13 +16,16 @@ const NO_SCORE: f32 = 1e-30;
 /// What the first of a list filled up with popular items scores, of the last before it.
 const FILLED: f32 = 0.5;
 
+/// Calls the visitor with the items most like one by content and their cosine, nearest first.
+pub type Like<'a> = dyn Fn(u32, &mut dyn FnMut(u32, f32)) + 'a;
+
 /// New items that may be shown, and what they are like.
 #[derive(Clone, Copy)]
 pub struct Likeness<'a> {
     /// The new items to consider, a few thousand at most.
     pub items: &'a [u32],
-    /// Calls the visitor with the items most like one by content and their cosine, nearest first.
-    pub like: &'a dyn Fn(u32, &mut dyn FnMut(u32, f32)),
+    /// What an item is like.
+    pub like: &'a Like<'a>,
 }
 
 /// One ingredient of a blend, once it has been scored.

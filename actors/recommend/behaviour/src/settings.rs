@@ -151,12 +151,12 @@ pub struct Basket {
 impl Default for Basket {
     fn default() -> Self {
         Self {
-            size: 0.55,
+            size: 0.5,
             popularity: 0.4,
-            shrink: 8.0,
-            popular: 0.05,
+            shrink: 10.0,
+            popular: 0.08,
             half_life_ms: Some(365 * DAY_MS),
-            row_max: 256,
+            row_max: 384,
             order_items_max: 40,
             order_open_ms: 3_600_000,
             support_min: 3,
@@ -257,7 +257,7 @@ pub struct Bridge {
 
 impl Default for Bridge {
     fn default() -> Self {
-        Self { neighbours_max: 20, power: 3, content: 0.5, boost: 0.3, slots_max: 3, events_min: 20 }
+        Self { neighbours_max: 100, power: 3, content: 0.5, boost: 0.5, slots_max: 3, events_min: 20 }
     }
 }
 

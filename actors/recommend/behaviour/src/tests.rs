@@ -81,8 +81,6 @@ fn names(state: &Behaviour, answer: &[Candidate]) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
     #[test]
     fn replay_in_any_batches_is_the_same_state(events in proptest::collection::vec(made(), 0..200), batch in 1usize..70) {
         let expected = fed(tight(), &events).digest();
