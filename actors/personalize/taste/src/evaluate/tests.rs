@@ -1,10 +1,10 @@
-//! The protocol by hand on a small shop, and the bars on a year of purchases where that lies beside the project.
+//! The protocol by hand, on a small shop of habits.
 
 use std::fmt::Write;
 
 use super::*;
 
-/// Twenty shoppers who each buy their own one of ten items every week, and one popular item that nobody buys twice.
+/// Twenty shoppers who each buy their own one of ten items every week.
 fn habits() -> String {
     let mut text = "user,basket,item,ts,category\n".to_owned();
     for week in 0..40 {
