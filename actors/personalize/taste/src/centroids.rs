@@ -43,7 +43,9 @@ impl Centroid {
         self.step = largest / CODE_MAX;
         let per_code = if self.step > 0.0 { 1.0 / self.step } else { 0.0 };
         for (code, element) in self.codes.iter_mut().zip(mean) {
-            *code = (element * per_code).round() as i8;
+            let scaled = element * per_code;
+            // Rounds half away from zero like `round`, which is a call for each element where the CPU's baseline is old.
+            *code = (scaled + 0.5_f32.copysign(scaled)) as i32 as i8;
         }
     }
 
