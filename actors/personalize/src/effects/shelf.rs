@@ -97,4 +97,11 @@ impl Shelf {
             generations.newer.insert(product, entry);
         }
     }
+
+    /// Products at hand.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        let generations = self.generations.read().unwrap_or_else(PoisonError::into_inner);
+        generations.newer.len() + generations.older.len()
+    }
 }

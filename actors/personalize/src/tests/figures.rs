@@ -49,31 +49,45 @@ fn measure(log: &EventLog, dir: &std::path::Path, names: &[ProductId]) {
     let vision = Vision { image_length: 1_280, text_length: 384 };
     let view = View::new(&config, Arc::new(MemoryStore::new()), Arc::new(catalog), Arc::new(vision));
     let incarnation = checkpoint::begin(&view, log, dir, config.names_max).expect("begun");
-    let started = Instant::now();
+    let started = busy_us();
     while follow::follow(&view, log, incarnation, config.batch_records_max).expect("applied").has_more {}
     let records = view.progress().get();
-    println!("apply: {:.1} us a record, {records} records", started.elapsed().as_secs_f64() * 1e6 / records as f64);
+    println!("apply: {:.1} us of processor time a record, {records} records", (busy_us() - started) / records as f64);
 
-    let mut times_us: Vec<f64> = (0..400)
-        .map(|n| {
-            let from = n * 37 % (PRODUCTS - CANDIDATES);
-            let ask = query(Some(Shopper::visitor(&format!("v{}", n % SHOPPERS))), &names[from..from + CANDIDATES]);
-            let started = Instant::now();
-            assert_eq!(view.rank(&ask).len(), CANDIDATES);
-            started.elapsed().as_secs_f64() * 1e6
-        })
-        .collect();
-    times_us.sort_by(f64::total_cmp);
-    println!("rank {CANDIDATES}: p50 {:.0} us, p90 {:.0} us, p99 {:.0} us", times_us[200], times_us[360], times_us[396]);
+    // The first pass meets products whose facts are not at hand. The system counts processor time in ticks: only sums of it tell.
+    for (pass, asks) in [("first", 100), ("later", 4_000)] {
+        let started = busy_us();
+        let mut times_us: Vec<f64> = (0..asks).map(|n| rank(&view, names, n)).collect();
+        let busy_us = (busy_us() - started) / asks as f64;
+        times_us.sort_by(f64::total_cmp);
+        println!("rank {CANDIDATES}, {pass}: {busy_us:.0} us of processor time each, p50 {:.0} us on the clock", times_us[asks / 2]);
+    }
 
-    let started = Instant::now();
-    let mut bytes = Vec::new();
-    view.learned.read().expect("whole").save(&mut bytes).expect("memory takes it");
-    println!("checkpoint: batches wait {:.1} ms for {} KiB", started.elapsed().as_secs_f64() * 1e3, bytes.len() >> 10);
+    let (started, mut bytes) = (busy_us(), Vec::new());
+    for _ in 0..50 {
+        bytes.clear();
+        view.learned.read().expect("whole").save(&mut bytes).expect("memory takes it");
+    }
+    println!("checkpoint: batches wait {:.2} ms of processor time for {} KiB", (busy_us() - started) / 50e3, bytes.len() >> 10);
     let (started, dirty) = (Instant::now(), view.profiles.dirty());
     checkpoint::write(&view, log, dir, incarnation).expect("written");
     println!("checkpoint: {:.1} ms in all, {dirty} profiles", started.elapsed().as_secs_f64() * 1e3);
     let started = Instant::now();
     view.digest().expect("readable");
     println!("digest: {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
+}
+
+/// Microseconds on the clock for one question.
+fn rank(view: &View, names: &[ProductId], n: usize) -> f64 {
+    let from = n * 37 % (PRODUCTS - CANDIDATES);
+    let ask = query(Some(Shopper::visitor(&format!("v{}", n % SHOPPERS))), &names[from..from + CANDIDATES]);
+    let started = Instant::now();
+    assert_eq!(view.rank(&ask).len(), CANDIDATES);
+    started.elapsed().as_secs_f64() * 1e6
+}
+
+/// Microseconds of processor time that this thread has taken; 0 where the system does not say.
+fn busy_us() -> f64 {
+    let status = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    status.split(' ').next().and_then(|nanoseconds| nanoseconds.parse::<f64>().ok()).unwrap_or(0.0) / 1e3
 }

@@ -32,9 +32,13 @@ pub(super) struct Catalog(Arc<BTreeMap<String, Arc<ProductRevision>>>);
 
 impl Catalog {
     pub(super) fn new(products: impl IntoIterator<Item = Product>) -> Self {
+        Self::at_revision(1, products)
+    }
+
+    pub(super) fn at_revision(revision: u64, products: impl IntoIterator<Item = Product>) -> Self {
         let revision = |product: Product| ProductRevision {
             product,
-            revision: 1,
+            revision,
             hashes: PartHashes::default(),
             source: "shop".into(),
             last_run: None,
