@@ -88,7 +88,7 @@ impl Stage {
     async fn written(&self) {
         let follow = async {
             while consumer::load_offset(&self.store, EVENTS_CONSUMER).expect("readable") < self.log.end() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::task::yield_now().await;
             }
         };
         tokio::time::timeout(PATIENCE, follow).await.expect("a checkpoint is written");
