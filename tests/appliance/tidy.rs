@@ -11,7 +11,7 @@ const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 80;
 
 /// Which workspace crates each may name: down the house only, and never from one actor to another.
-const MAY_NAME: [(&str, &[&str]); 21] = [
+const MAY_NAME: [(&str, &[&str]); 22] = [
     ("domain", &[]),
     ("kit", &[]),
     ("store", &[]),
@@ -25,6 +25,7 @@ const MAY_NAME: [(&str, &[&str]); 21] = [
     ("session", &["domain", "events", "kit", "protocol", "store"]),
     ("cache", &["domain", "protocol"]),
     ("queue", &["domain", "kit", "protocol", "store"]),
+    ("ease", &[]),
     ("vectors", &[]),
     ("columns", &["domain"]),
     ("words", &["domain"]),

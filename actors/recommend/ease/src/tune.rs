@@ -1,0 +1,139 @@
+//! Which ridge, decay and weight of the blend would have foretold best what was held back.
+
+use crate::EaseError;
+use crate::blend::{Blended, candidates};
+use crate::gram::{FitSettings, Gram};
+use crate::model::{Model, Sums};
+
+/// Places of a list that count.
+const LIST: usize = 10;
+/// Weights tried are multiples of one part of so many.
+const WEIGHT_STEPS: u32 = 10;
+
+/// One question: what followed a history, or what else was in an order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Query {
+    /// What is known, newest first; it is never the answer.
+    pub history: Vec<u32>,
+    /// What is asked for.
+    pub target: u32,
+    /// How the ranking that is blended with answers, best first, without the history.
+    pub own: Vec<(u32, f32)>,
+}
+
+/// What is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Trials<'a> {
+    /// Ridges; each costs a fit.
+    pub ridges: &'a [f32],
+    /// How much an item of a history counts beside the one after it.
+    pub decays: &'a [f32],
+}
+
+impl Trials<'static> {
+    /// For orders: their items have no order.
+    pub const ORDERS: Self = Self { ridges: &[30.0, 100.0, 300.0, 1_000.0], decays: &[1.0] };
+    /// For histories.
+    pub const HISTORIES: Self = Self { ridges: &[30.0, 100.0, 300.0, 1_000.0], decays: &[1.0, 0.9, 0.7, 0.5] };
+}
+
+/// What was found best.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// Added to the diagonal.
+    pub ridge: f32,
+    /// How much an item of a history counts beside the one after it.
+    pub decay: f32,
+    /// Of the regression in the blend, less than 1; 0 where it does not help.
+    pub weight: f32,
+    /// nDCG@10 of the blend, of the regression alone with this ridge and decay, and of the other ranking.
+    pub ndcg: f64,
+    /// See `ndcg`.
+    pub ndcg_ease: f64,
+    /// See `ndcg`.
+    pub ndcg_own: f64,
+}
+
+/// Tries everything on questions that `gram` does not know the answers of. A blend is chosen only where it gains more than the
+/// standard error of what it gains; else the weight is 0.
+///
+/// # Errors
+/// [`EaseError::Rounding`] where no ridge could be solved, [`EaseError::Stopped`].
+pub fn tune(
+    gram: &mut Gram,
+    queries: &[Query],
+    trials: &Trials<'_>,
+    settings: &FitSettings,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Choice, EaseError> {
+    let mut best: Option<(Choice, Vec<f64>)> = None;
+    let mut own = Vec::new();
+    for ridge in trials.ridges {
+        let model = match gram.fit(*ridge, settings, goes_on) {
+            Err(EaseError::Rounding) => continue,
+            fitted => fitted?,
+        };
+        for decay in trials.decays {
+            let gains = gains(&model, *decay, queries);
+            let means: Vec<f64> = gains.iter().map(|gains| mean(gains)).collect();
+            // Never all of it: what the regression does not know yet is to be shown, too.
+            for (step, (gains, ndcg)) in gains.iter().zip(&means).enumerate().take(WEIGHT_STEPS as usize) {
+                if best.as_ref().is_none_or(|(choice, _)| *ndcg > choice.ndcg) {
+                    let weight = step as f32 / WEIGHT_STEPS as f32;
+                    let (ndcg_ease, ndcg_own) = (means[WEIGHT_STEPS as usize], means[0]);
+                    best = Some((Choice { ridge: *ridge, decay: *decay, weight, ndcg: *ndcg, ndcg_ease, ndcg_own }, gains.clone()));
+                }
+            }
+            // Without a weight no ridge and no decay makes a difference.
+            if own.is_empty() {
+                own.clone_from(&gains[0]);
+            }
+        }
+    }
+    let (mut choice, gains) = best.ok_or(EaseError::Rounding)?;
+    let differences: Vec<f64> = gains.iter().zip(&own).map(|(blend, own)| blend - own).collect();
+    if mean(&differences) <= standard_error(&differences) {
+        choice = Choice { weight: 0.0, ndcg: choice.ndcg_own, ..choice };
+    }
+    Ok(choice)
+}
+
+/// The gain of every question for each weight.
+fn gains(model: &Model, decay: f32, queries: &[Query]) -> Vec<Vec<f64>> {
+    let mut gains = vec![Vec::with_capacity(queries.len()); WEIGHT_STEPS as usize + 1];
+    let (mut sums, mut found) = (Sums::default(), Vec::new());
+    for query in queries {
+        model.score(&query.history, decay, &mut sums);
+        candidates(&query.own, &sums, &|item| !query.history.contains(&item), &mut found);
+        let target = found.iter().find(|item| item.item == query.target).copied();
+        for (step, gains) in gains.iter_mut().enumerate() {
+            let weight = step as f32 / WEIGHT_STEPS as f32;
+            gains.push(target.map_or(0.0, |target| gain(&found, target, weight)));
+        }
+    }
+    gains
+}
+
+fn gain(found: &[Blended], target: Blended, weight: f32) -> f64 {
+    let score = |item: &Blended| (1.0 - weight) * item.own + weight * item.ease;
+    let wanted = score(&target);
+    // What neither side speaks for is in no list.
+    if wanted <= 0.0 {
+        return 0.0;
+    }
+    let before = found.iter().filter(|item| score(item) > wanted || (score(item) == wanted && item.item < target.item));
+    match before.take(LIST).count() {
+        LIST => 0.0,
+        place => 1.0 / ((place + 2) as f64).log2(),
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+fn standard_error(values: &[f64]) -> f64 {
+    let mean = mean(values);
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    squares.sqrt() / values.len().max(1) as f64
+}
