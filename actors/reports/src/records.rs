@@ -279,6 +279,20 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_on_disk_stay() {
+        let mark = MarkRecord { join_from: 1 << 33, next_trial: 7 };
+        store::golden::check(&mark, MARK_KEY, include_bytes!("golden/mark-v1.bin"));
+        let piece = PieceRecord { check: Some([1, 2, 3, 4, 5, 6, 7, 8]), bytes: vec![9, 8, 7] };
+        let key = [&day_prefix(Date::of_day(1))[..], &[5, 0, 0]].concat();
+        store::golden::check(&piece, &key, include_bytes!("golden/piece-v1.bin"));
+        let exposure = Exposure { arm: 2, at_ms: 1_700_000_000_000, purchases: 3, revenue_e4: -45_000, served: 60, seen: 50, clicks: 4 };
+        store::golden::check(&ExposureRecord(exposure), &exposure_key((7, 42)), include_bytes!("golden/exposure-v1.bin"));
+        let mut salt = [0; 32];
+        (0..).zip(&mut salt).for_each(|(number, byte)| *byte = number);
+        store::golden::check(&SaltRecord { salt }, SALT_KEY, include_bytes!("golden/salt-v1.bin"));
+    }
+
+    #[test]
     fn keys_come_back() {
         for exposure in [(0, 0), (7, u64::MAX), (u32::MAX, 1)] {
             assert_eq!(exposure_of_key(&exposure_key(exposure)), Some(exposure));

@@ -37,8 +37,8 @@ fn config(batch: usize) -> Config {
     }
 }
 
-/// A shop's history from a seed: lists, events of all kinds with and without tokens, erasures; several weeks.
-fn history(seed: u64, length: usize) -> Vec<LogBody> {
+/// A shop's history from a seed: lists, events of all kinds with and without tokens, erasures (so many in 20,000 records); several weeks.
+fn history(seed: u64, length: usize, erasures: u64) -> Vec<LogBody> {
     let mut random = seed;
     let mut draw = |below: u64| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -51,8 +51,10 @@ fn history(seed: u64, length: usize) -> Vec<LogBody> {
         let products: Vec<String> = (0..=draw(6)).map(|_| format!("p{}", draw(40))).collect();
         let products: Vec<&str> = products.iter().map(String::as_str).collect();
         bodies.push(match draw(20) {
-            0 => LogBody::Erasure(Arc::new(Erasure { shoppers: vec![Shopper::visitor(&shopper)], at_ms, receipt: "r".into() })),
-            1..8 => {
+            0 if draw(1_000) < erasures => {
+                LogBody::Erasure(Arc::new(Erasure { shoppers: vec![Shopper::visitor(&shopper)], at_ms, receipt: "r".into() }))
+            }
+            0..8 => {
                 let mut list = served(&format!("t{}", draw(60)), at_ms, ["home", "search", "cart"][draw(3) as usize], &products);
                 list.shopper = (draw(4) > 0).then(|| Shopper::visitor(&shopper));
                 list.query = (list.placement == "search").then(|| format!("query {}", draw(50)));
@@ -128,7 +130,7 @@ proptest! {
     #[test]
     fn killed_anywhere_it_equals_a_rebuild(seed: u64, lives in prop::collection::vec((1..40_usize, 1..30_usize), 1..8)) {
         let folder = tempfile::tempdir().expect("a folder");
-        let log = log_of(folder.path(), &history(seed, 260));
+        let log = log_of(folder.path(), &history(seed, 260, 1_000));
         let store = new_store();
         for (batch, steps) in lives {
             let mut engine = Engine::open(args(config(batch), &log, &store)).expect("opened");
@@ -141,12 +143,16 @@ proptest! {
         engine.commit().expect("committed");
         prop_assert_eq!(digest(&*store).expect("a digest"), rebuilt(&log));
     }
+}
 
-    /// What is read again from the oldest list on is what was there.
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// What is read again from the oldest list on is what was there. Both bounds bite: that on items, and that on one shopper's lists.
     #[test]
-    fn the_join_is_a_function_of_the_log_from_its_oldest_list_on(seed: u64, length in 1..400_usize, items_max in 100..2_000_usize) {
+    fn the_join_is_a_function_of_the_log_from_its_oldest_list_on(seed: u64, length in 1..6_000_usize, items_max in prop_oneof![100..2_000_usize, 4_500..6_500_usize]) {
         let config = Config { join_items_max: items_max, ..config(1) };
-        let entries = super::entries(history(seed, length));
+        let entries = super::entries(history(seed, length, 20));
         let mut state = State::new(config.clone(), Salt([3; 32]));
         entries.iter().for_each(|entry| state.apply(entry));
         let mut again = State::new(config, Salt([3; 32]));
@@ -159,7 +165,7 @@ proptest! {
 #[test]
 fn what_is_damaged_is_made_anew() {
     let folder = tempfile::tempdir().expect("a folder");
-    let log = log_of(folder.path(), &history(7, 200));
+    let log = log_of(folder.path(), &history(7, 200, 1_000));
     let expected = rebuilt(&log);
     let keys: Vec<Vec<u8>> = {
         let store = new_store();
@@ -217,7 +223,7 @@ async fn follows_the_log_and_answers_also_while_it_is_restarted() {
     let mut stage = Stage::new();
     let view = Arc::clone(&stage.args.view);
     let mocha = stage.start().await;
-    let bodies = history(11, 150);
+    let bodies = history(11, 150, 1_000);
     stage.append(&bodies[..100]).await;
     let (first, last) = view.reach().expect("days");
     let days = view.days(first, last);
