@@ -47,7 +47,7 @@ def by_duckdb(folder):
             kinds[kind][3][currency] = Decimal(revenue)
     served = (0, 0)
     if glob.glob(f"{folder}/day=*/served-*.parquet"):
-        lists, items = connection.sql(f"SELECT count(*), sum(len(items)) FROM '{folder}/day=*/served-*.parquet'").fetchone()
+        lists, items = connection.sql(f"SELECT count(*), sum(len(items)) FROM '{folder}/day=*/served-*.parquet'").fetchall()[0]
         served = (lists, int(items))
     return {kind: tuple(of) for kind, of in kinds.items()}, served
 

@@ -55,12 +55,17 @@ pub struct Report {
     pub followers: usize,
     /// Durable events a second, turn by turn.
     pub events_per_second: Vec<f64>,
+    /// Durable events for each second of processor time, appenders and followers included: what other work on the machine leaves
+    /// alone.
+    pub events_per_processor_second: f64,
     /// Time from an append to its acknowledgement: median and 99th percentile, milliseconds, over all turns.
     pub append_ms: [f64; 2],
     /// The longest time until all followers had read all events after the last acknowledgement, milliseconds.
     pub followers_behind_ms: f64,
     /// Durable entries a second of Redis (`XADD`, `appendfsync always`), turn by turn.
     pub redis_per_second: Vec<f64>,
+    /// Entries for each second of processor time of Redis' server, its clients not included.
+    pub redis_per_processor_second: Option<f64>,
     /// Ours to Redis', of the medians.
     pub ratio: Option<f64>,
     /// Records sealed a second.
@@ -88,19 +93,25 @@ pub fn measure(options: &Options) -> Result<Report, StoreError> {
     let mut redis = if options.redis { Some(Redis::start(&folder.path().join("redis"))?) } else { None };
     let mut report = Report { batch: options.batch, appenders: options.appenders, followers: options.followers, ..Report::default() };
     let mut latencies = Vec::new();
+    let mut processor_seconds = 0.0;
     for turn in 0..options.turns {
         let batches = Synthetic::new(turn as u64).batches(options.events, options.batch);
         if let Some(redis) = &mut redis {
             report.redis_per_second.push(redis.turn(&batches, options.appenders)?);
         }
+        let before = processor_time("self");
         let (rate, behind) = runtime.block_on(turn_of(&log, batches, options, &mut latencies))?;
+        processor_seconds += processor_time("self") - before;
         report.events_per_second.push(rate);
         report.followers_behind_ms = report.followers_behind_ms.max(behind.as_secs_f64() * 1e3);
     }
     latencies.sort_unstable();
     let at = |share: usize| latencies.get(latencies.len().saturating_sub(1) * share / 100).map_or(0.0, Duration::as_secs_f64) * 1e3;
     report.append_ms = [at(50), at(99)];
-    if options.redis {
+    let count = (options.turns * options.events) as f64;
+    report.events_per_processor_second = count / processor_seconds;
+    if let Some(redis) = &redis {
+        report.redis_per_processor_second = Some(count / processor_time(&redis.pid().to_string()));
         report.ratio = Some(median(&report.events_per_second) / median(&report.redis_per_second));
     }
     drop(redis);
@@ -191,6 +202,14 @@ fn read_all(log: &EventLog) -> Result<Duration, StoreError> {
     Ok(started.elapsed())
 }
 
+/// Seconds of processor time that a process has taken, by `proc_pid_stat(5)`: fields 14 and 15, in hundredths.
+fn processor_time(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // Counted behind the name, which may hold anything.
+    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
 fn median(numbers: &[f64]) -> f64 {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -211,13 +230,16 @@ impl fmt::Display for Report {
             self.append_ms[0],
             self.append_ms[1],
         )?;
+        writeln!(f, "{:.0} events for each second of processor time", self.events_per_processor_second)?;
         writeln!(f, "followers had read all {:.2} ms after the last acknowledgement at the latest", self.followers_behind_ms)?;
         if let Some(ratio) = self.ratio {
             writeln!(
                 f,
-                "redis, XADD, appendfsync always: {} durable entries/s (median {:.0}); ratio {ratio:.2}",
+                "redis, XADD, appendfsync always: {} durable entries/s (median {:.0}); ratio {ratio:.2}; {:.0} for each second of its own \
+                 processor time",
                 rates(&self.redis_per_second),
                 median(&self.redis_per_second),
+                self.redis_per_processor_second.unwrap_or_default(),
             )?;
         }
         writeln!(

@@ -42,6 +42,11 @@ impl Redis {
         Ok(redis)
     }
 
+    /// The server's process.
+    pub(super) fn pid(&self) -> u32 {
+        self.server.id()
+    }
+
     /// Adds all events, each client its share, one pipeline a batch: entries a second.
     pub(super) fn turn(&mut self, batches: &[Vec<Event>], clients: usize) -> Result<f64, StoreError> {
         let commands: Vec<(Vec<u8>, usize)> = batches.iter().map(|batch| (pipeline(batch), batch.len())).collect();

@@ -43,7 +43,7 @@ impl Synthetic {
             _ => self.item().into_iter().collect(),
         };
         let query = (kind == EventKind::Search).then(|| format!("red shoes {}", self.below(3_000)));
-        let user = (shopper % 5 == 0).then(|| format!("customer-{shopper}"));
+        let user = shopper.is_multiple_of(5).then(|| format!("customer-{shopper}"));
         let number = self.next();
         let id = format!("{:08x}-{number:016x}", self.seed);
         let raw = format!(

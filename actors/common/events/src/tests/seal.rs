@@ -60,8 +60,8 @@ proptest! {
         drop(log);
         let log = open(folder.path());
         prop_assert!(all(&log, at_once) == before);
-        for from in 0..before.len() {
-            prop_assert!(log.read(from as u64, 1).expect("readable") == [before[from].clone()]);
+        for (from, entry) in before.iter().enumerate() {
+            prop_assert!(log.read(from as u64, 1).expect("readable") == [entry.clone()]);
         }
         let sealed = SealedLog::open(&folder.path().join("warehouse"), &Config::default()).expect("opened beside it");
         let mut summary = crate::Summary::default();
