@@ -1,7 +1,7 @@
 //! `gotham export`: which Parquet files hold the event log, what their columns mean, and what they sum up to.
 
 use clap::{Args, Subcommand};
-use events::{Config, SealedLog, columns};
+use events::{SealedLog, columns};
 
 use super::{Common, Failure, Outcome};
 
@@ -43,17 +43,17 @@ fn schema(common: &Common) -> Outcome {
 fn events(common: &Common, args: &EventsArgs) -> Outcome {
     let output = common.output();
     let folder = common.data_dir().join("warehouse");
-    let sealed = SealedLog::open(&folder, &Config::default()).map_err(|error| Failure::new(Failure::DATA, error))?;
+    let sealed = SealedLog::open(&folder).map_err(|error| Failure::new(Failure::DATA, error))?;
     if args.summary {
         let summary = sealed.summary().map_err(|error| Failure::new(Failure::DATA, error))?;
         output.result(&summary, || serde_json::to_string_pretty(&summary).unwrap_or_default());
         return Ok(());
     }
-    let (mut rows, mut bytes) = (0, 0);
+    let (location, mut rows, mut bytes) = (sealed.location(), 0, 0);
     for file in sealed.files() {
         (rows, bytes) = (rows + file.rows, bytes + file.bytes);
         output.result(&file, || {
-            format!("{}  {} rows, offsets {} to {}, {} bytes", folder.join(&file.path).display(), file.rows, file.first, file.last, file.bytes)
+            format!("{location}/{}  {} rows, offsets {} to {}, {} bytes", file.path, file.rows, file.first, file.last, file.bytes)
         });
     }
     output.note(&format!("{rows} rows, {bytes} bytes; the log is sealed up to offset {}", sealed.end()));

@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let erasure = Erasure { shoppers: log.known_as("customer-5")?, at_ms: 0, receipt: "receipt".into() };
         runtime.block_on(log.erase(erasure.clone()))?;
         eprintln!("{}", serde_json::to_string(&log.forget(&erasure)?)?);
-        let again = SealedLog::open(&folder.join("warehouse"), &config)?.summary()?;
+        let again = SealedLog::open(&folder.join("warehouse"))?.summary()?;
         eprintln!("read back: events {}", if again.events == summary.events { "the same" } else { "DIFFER" });
     }
     Ok(())

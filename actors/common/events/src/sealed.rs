@@ -4,10 +4,10 @@ use std::path::Path;
 
 use store::StoreError;
 
+use crate::Entry;
 use crate::log::entry_of_row;
 use crate::summary::Summary;
 use crate::warehouse::{SealedFile, Warehouse};
-use crate::{Config, Entry};
 
 const READ_RECORDS_MAX: usize = 4096;
 const READ_BYTES_MAX: usize = 8 << 20;
@@ -18,8 +18,13 @@ pub struct SealedLog(Warehouse);
 
 impl SealedLog {
     /// Reads the catalog in the warehouse's folder; changes nothing there.
-    pub fn open(warehouse: &Path, config: &Config) -> Result<Self, StoreError> {
-        Warehouse::open_for_reading(warehouse, config).map(Self)
+    pub fn open(warehouse: &Path) -> Result<Self, StoreError> {
+        Warehouse::open_for_reading(warehouse).map(Self)
+    }
+
+    /// Where the files lie: a folder, or `s3://bucket/prefix`.
+    pub fn location(&self) -> String {
+        self.0.location()
     }
 
     /// The files, in the order of their ranges.

@@ -59,34 +59,45 @@ impl TrimProof for Sealed {
 
 impl Warehouse {
     pub(crate) fn open(dir: &Path, config: &Config) -> Result<Self, StoreError> {
-        let files = Files::open(dir, config)?;
+        let (url, endpoint) = (&config.warehouse_url, &config.warehouse_endpoint);
+        let mut catalog = Catalog::load(dir)?;
+        if catalog.end() > 0 && catalog.url != *url {
+            let what = format!("{url:?}, but {} says that the files lie at {:?}", dir.join(CATALOG).display(), catalog.url);
+            return Err(StoreError::io("warehouse_url", what));
+        }
+        (catalog.url, catalog.endpoint) = (url.clone(), endpoint.clone());
+        let warehouse = Self::with(Files::open(dir, url, endpoint)?, catalog);
         // Looking through another store may take long: that waits for the first sealing.
-        let is_local = config.warehouse_url.is_empty();
-        let warehouse = Self::with(files)?;
-        if is_local {
+        if url.is_empty() {
             warehouse.sweep()?;
         }
         Ok(warehouse)
     }
 
     /// A warehouse that another process may be writing.
-    pub(crate) fn open_for_reading(dir: &Path, config: &Config) -> Result<Self, StoreError> {
+    pub(crate) fn open_for_reading(dir: &Path) -> Result<Self, StoreError> {
         if !dir.is_dir() {
             return Err(StoreError::io(dir.display(), "there is no such folder"));
         }
-        Self::with(Files::open(dir, config)?)
+        let catalog = Catalog::load(dir)?;
+        Ok(Self::with(Files::open(dir, &catalog.url, &catalog.endpoint)?, catalog))
+    }
+
+    /// Where the files lie: a folder, or an address.
+    pub(crate) fn location(&self) -> String {
+        let url = self.catalog().url.clone();
+        if url.is_empty() { self.files.dir().display().to_string() } else { url }
     }
 
     /// A warehouse with its files in another store, whatever it is.
     #[cfg(test)]
     pub(crate) fn elsewhere(dir: &Path, store: Arc<dyn object_store::ObjectStore>) -> Result<Self, StoreError> {
-        Self::with(Files::elsewhere(dir, store)?)
+        Ok(Self::with(Files::elsewhere(dir, store)?, Catalog::load(dir)?))
     }
 
     /// A warehouse over these files.
-    fn with(files: Files) -> Result<Self, StoreError> {
-        let catalog = Catalog::load(files.dir())?;
-        Ok(Self {
+    fn with(files: Files, catalog: Catalog) -> Self {
+        Self {
             files,
             catalog: RwLock::new(Arc::new(catalog)),
             cursors: Mutex::default(),
@@ -95,7 +106,7 @@ impl Warehouse {
             is_littered: AtomicBool::new(true),
             #[cfg(test)]
             steps_left: Mutex::default(),
-        })
+        }
     }
 
     /// The offset behind the last sealed record.

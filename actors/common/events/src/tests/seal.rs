@@ -63,7 +63,7 @@ proptest! {
         for (from, entry) in before.iter().enumerate() {
             prop_assert!(log.read(from as u64, 1).expect("readable") == [entry.clone()]);
         }
-        let sealed = SealedLog::open(&folder.path().join("warehouse"), &Config::default()).expect("opened beside it");
+        let sealed = SealedLog::open(&folder.path().join("warehouse")).expect("opened beside it");
         let mut summary = crate::Summary::default();
         before.iter().for_each(|entry| summary.add(entry));
         prop_assert_eq!(sealed.summary().expect("readable"), summary);
@@ -161,6 +161,19 @@ fn a_journal_that_does_not_meet_the_files_is_refused() {
     drop(log);
     fs::rename(folder.path().join("warehouse"), folder.path().join("elsewhere")).expect("moved away");
     assert!(matches!(EventLog::open(folder.path(), &Config::default(), Vec::new()), Err(StoreError::Damaged(_))), "a hole");
+}
+
+#[test]
+fn files_that_lie_elsewhere_than_the_settings_say_are_told_of() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), &[LogBody::Event(event("a").into())], 1);
+    let log = open(folder.path());
+    assert_eq!(SealedLog::open(&folder.path().join("warehouse")).expect("empty").end(), 0);
+    log.seal(1).expect("sealed");
+    drop(log);
+    let config = Config { warehouse_url: "s3://bucket/prefix".into(), ..Config::default() };
+    assert!(matches!(EventLog::open(folder.path(), &config, Vec::new()), Err(StoreError::Io(what)) if what.contains("warehouse_url")));
+    assert_eq!(open(folder.path()).sealed(), 1);
 }
 
 #[test]

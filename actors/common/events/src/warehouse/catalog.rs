@@ -18,6 +18,10 @@ const VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Catalog {
     version: u32,
+    /// Where the files lie: as `Config::warehouse_url`; empty for this folder.
+    pub(crate) url: String,
+    /// As `Config::warehouse_endpoint`.
+    pub(crate) endpoint: String,
     /// How many erasures have rewritten files: part of the names of the files that the next one writes.
     pub(crate) rewrites: u64,
     /// Records before this offset must not stand in the journal any more.
@@ -61,7 +65,7 @@ pub struct SealedFile {
 
 impl Default for Catalog {
     fn default() -> Self {
-        Self { version: VERSION, rewrites: 0, purge_before: 0, seals: Vec::new() }
+        Self { version: VERSION, url: String::new(), endpoint: String::new(), rewrites: 0, purge_before: 0, seals: Vec::new() }
     }
 }
 
@@ -146,7 +150,8 @@ mod tests {
         for wrong in [vec![seal(1, 3)], vec![seal(0, 3), seal(4, 7)], vec![seal(0, 3), seal(2, 7)], vec![seal(0, 0)]] {
             assert!(matches!(put(wrong), Err(StoreError::Damaged(_))));
         }
-        fs::write(dir.path().join(CATALOG), r#"{"version":2,"rewrites":0,"purge_before":0,"seals":[]}"#).expect("written");
+        fs::write(dir.path().join(CATALOG), r#"{"version":2,"url":"","endpoint":"","rewrites":0,"purge_before":0,"seals":[]}"#)
+            .expect("written");
         assert!(matches!(Catalog::load(dir.path()), Err(StoreError::Newer { found: 2, .. })));
     }
 }

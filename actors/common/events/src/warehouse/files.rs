@@ -14,8 +14,6 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use store::StoreError;
 use tokio::runtime::Runtime;
 
-use crate::Config;
-
 /// One part of an upload and of a download.
 const PART_BYTES: usize = 8 << 20;
 /// Where files are written before they get their name.
@@ -36,21 +34,20 @@ struct Remote {
 }
 
 impl Files {
-    /// Files in `dir`, or where the settings say.
-    pub(crate) fn open(dir: &Path, config: &Config) -> Result<Self, StoreError> {
-        let remote = match config.warehouse_url.strip_prefix("s3://") {
-            None if config.warehouse_url.is_empty() => None,
+    /// Files in `dir`, or at `url` (`s3://bucket/prefix`), by `endpoint` where that is not Amazon's.
+    pub(crate) fn open(dir: &Path, url: &str, endpoint: &str) -> Result<Self, StoreError> {
+        let remote = match url.strip_prefix("s3://") {
+            None if url.is_empty() => None,
             None => return Err(StoreError::io("warehouse_url", "is neither empty nor `s3://bucket/prefix`")),
             Some(place) => {
                 let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
                 // A second call finds the provider installed: so it is meant.
                 let _ = rustls::crypto::ring::default_provider().install_default();
                 let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
-                if !config.warehouse_endpoint.is_empty() {
-                    let is_plain = config.warehouse_endpoint.starts_with("http://");
-                    builder = builder.with_endpoint(&config.warehouse_endpoint).with_allow_http(is_plain);
+                if !endpoint.is_empty() {
+                    builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
                 }
-                let store = builder.build().map_err(|error| StoreError::io(&config.warehouse_url, error))?;
+                let store = builder.build().map_err(|error| StoreError::io(url, error))?;
                 Some((Arc::new(store) as Arc<dyn ObjectStore>, prefix))
             }
         };
