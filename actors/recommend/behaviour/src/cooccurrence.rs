@@ -102,12 +102,16 @@ impl<const COLUMNS: usize> Cooccurrence<COLUMNS> {
 }
 
 impl Cooccurrence {
-    /// Counts an item after those before it, newest first. `extra`: the item counts so much alone.
-    pub(crate) fn observe(&mut self, before: impl Iterator<Item = u32>, item: u32, weight: f32, at_ms: u64, channel: &Channel) {
+    /// Counts an item after those before it, newest first.
+    pub(crate) fn observe(&mut self, before: impl Iterator<Item = u32> + Clone, item: u32, weight: f32, at_ms: u64, channel: &Channel) {
         let scaled = self.scale_at(at_ms) * weight;
         self.add_total(item, scaled);
         let mut step = scaled;
-        for earlier in before.take(channel.window) {
+        let before = before.take(channel.window);
+        std::hint::black_box(
+            before.clone().chain([item]).filter_map(|item| self.rows.get(item as usize)).fold(0, |sum, row| sum ^ row.touch()),
+        );
+        for earlier in before {
             self.add(earlier, item, step, 0, channel.row_max);
             if channel.back > 0.0 {
                 self.add(item, earlier, step * channel.back, 0, channel.row_max);

@@ -73,7 +73,7 @@ pub(crate) fn insert_by_time(entries: &mut Vec<Entry>, entry: Entry, entries_max
     }
     if entries.len() == entries.capacity() {
         // Millions of short lists: no room to spare.
-        entries.reserve_exact((entries.len() / 2).max(4).min(entries_max - entries.len()));
+        entries.reserve_exact((entries.len() / 4).max(3).min(entries_max - entries.len()));
     }
     entries.insert(place, entry);
     Some(place)

@@ -51,6 +51,12 @@ impl<const COLUMNS: usize> Row<COLUMNS> {
         Some((f32::from_bits(self.weight_bits()[place]), count))
     }
 
+    /// Reads a few of the row's cells. Rows lie scattered: reading those that are needed next, all before the first is used, lets the
+    /// processor fetch them at the same time.
+    pub(crate) fn touch(&self) -> u32 {
+        self.cells.iter().step_by(2 * LANES).fold(0, |sum, cell| sum ^ cell)
+    }
+
     /// Adds to a neighbour. In a full row a newcomer takes the place of the least (space-saving, Metwally et al. 2005) and starts at
     /// half of its weight: in full would overrate it, from zero it would never stay.
     pub(crate) fn add(&mut self, id: u32, weight: f32, count: u32, row_max: usize) {
@@ -58,7 +64,8 @@ impl<const COLUMNS: usize> Row<COLUMNS> {
             Some(place) => place,
             None if self.len() < row_max => self.push(id, row_max),
             None => {
-                let least = self.weight_bits().iter().copied().min().unwrap_or(0);
+                // Bits of floats that are not negative are ordered as the floats are; signed, for that minimum has vector instructions.
+                let least = self.weight_bits().iter().map(|bits| *bits as i32).fold(i32::MAX, i32::min) as u32;
                 let Some(place) = find(self.weight_bits(), least) else { return };
                 let capacity = self.capacity();
                 self.cells[place] = id;
