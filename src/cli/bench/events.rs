@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
 use ::events::bench::{Options, measure};
+use clap::Args;
 
 use super::{Common, Outcome};
 
 #[derive(Args)]
-pub(super) struct EventsArgs {
+pub(in crate::cli) struct EventsArgs {
     /// Events in one append
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     batch: u32,

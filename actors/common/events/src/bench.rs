@@ -180,6 +180,7 @@ async fn follow(log: EventLog, from: u64, goal: u64) -> Result<(), StoreError> {
 fn rest(log: EventLog, report: &mut Report) -> Result<(), StoreError> {
     let count = log.end().max(1) as f64;
     report.journal_bytes_per_event = log.parts().journal.bytes() as f64 / count;
+    log.parts().tail.clear_before(log.end());
     report.journal_read_per_second = count / read_all(&log)?.as_secs_f64();
     let started = Instant::now();
     let sealed = log.seal(log.end())?;
