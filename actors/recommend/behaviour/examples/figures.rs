@@ -16,7 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const CLUSTER_ITEMS: u64 = 200;
 const QUERIES: usize = 20_000;
 /// Events made at a time, so that making them is not measured.
-const BATCH: usize = 100_000;
+const BATCH: usize = 20_000;
 
 /// xorshift64.
 struct Random(u64);

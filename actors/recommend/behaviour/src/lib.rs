@@ -12,6 +12,7 @@
 mod baskets;
 mod bridge;
 mod carts;
+mod chunked;
 mod cooccurrence;
 mod decay;
 pub mod evaluate;

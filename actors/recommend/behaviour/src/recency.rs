@@ -1,5 +1,6 @@
 //! Slots in the order of their use: which one to give up when room is needed, in constant time.
 
+use crate::chunked::Chunked;
 use crate::save::{Input, LoadError, Output, Saved};
 
 /// No slot.
@@ -9,14 +10,14 @@ pub(crate) const NONE: u32 = u32::MAX;
 #[derive(Clone, Debug)]
 pub(crate) struct Recency {
     /// The next older and next newer slot; a slot that is not in the list names itself.
-    links: Vec<[u32; 2]>,
+    links: Chunked<[u32; 2]>,
     oldest: u32,
     newest: u32,
 }
 
 impl Default for Recency {
     fn default() -> Self {
-        Self { links: Vec::new(), oldest: NONE, newest: NONE }
+        Self { links: Chunked::default(), oldest: NONE, newest: NONE }
     }
 }
 
@@ -88,12 +89,18 @@ impl Recency {
 }
 
 /// A list of things with a slot each, of which the longest unused can be given up.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Slab<T> {
-    slots: Vec<T>,
+    slots: Chunked<T>,
     /// Slots of what was given up.
     free: Vec<u32>,
     recency: Recency,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self { slots: Chunked::default(), free: Vec::new(), recency: Recency::default() }
+    }
 }
 
 impl<T: Default> Slab<T> {
@@ -153,13 +160,18 @@ impl<T: Default> Slab<T> {
 
 impl<T: Saved + Default> Saved for Slab<T> {
     fn save(&self, output: &mut Output<'_>) {
-        output.all::<T>(self.slots.iter());
+        output.u64(self.slots.len() as u64);
+        self.slots.iter().for_each(|slot| slot.save(output));
         output.u32s(&self.free);
         self.recency.save(output);
     }
 
     fn load(input: &mut Input<'_>) -> Result<Self, LoadError> {
-        let (slots, free) = (input.all::<T>()?, input.u32s()?);
+        let mut slots = Chunked::default();
+        for _ in 0..input.len()? {
+            slots.push(T::load(input)?);
+        }
+        let free = input.u32s()?;
         let recency = Recency::load_within(input, slots.len())?;
         let mut is_used = vec![false; slots.len()];
         recency.iter().for_each(|slot| is_used[slot as usize] = true);
