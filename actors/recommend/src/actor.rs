@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::Shopper;
@@ -16,6 +17,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use store::StoreError;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::effects::{self, Neighbours};
@@ -54,8 +56,11 @@ pub struct State {
     offset: u64,
     /// The offset of the newest state file.
     saved: u64,
+    /// Whether the next state file is due at once: a shopper's name leaves the log when it is written.
+    is_urgent: bool,
     saving: Option<JoinHandle<Result<u64, StoreError>>>,
     acquainting: Option<JoinHandle<()>>,
+    fitting: Fitting,
     _wakes: [TaskGuard; 2],
 }
 
@@ -76,7 +81,20 @@ impl Actor for Superman {
         let acquaint = wake(myself, never, Duration::from_millis(config.acquaint_interval_ms), || RecommendMsg::Acquaint);
         let neighbours = Neighbours { catalog, vision, searcher };
         let _wakes = [follow, acquaint];
-        Ok(State { config, log, dir, neighbours, view, offset, saved: offset, saving: None, acquainting: None, _wakes })
+        Ok(State {
+            config,
+            log,
+            dir,
+            neighbours,
+            view,
+            offset,
+            saved: offset,
+            is_urgent: false,
+            saving: None,
+            acquainting: None,
+            fitting: Fitting::default(),
+            _wakes,
+        })
     }
 
     async fn handle(&self, myself: ActorRef<Self::Msg>, mail: Self::Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
@@ -84,6 +102,8 @@ impl Actor for Superman {
             Some((_, RecommendMsg::Tick)) => {
                 if state.follow()? {
                     send_to_self(&myself, NAME, RecommendMsg::Tick);
+                } else {
+                    state.fit();
                 }
                 state.checkpoint().await?;
             }
@@ -115,6 +135,7 @@ impl State {
         for part in entries.chunks(HOLD_RECORDS_MAX) {
             self.view.state.write(|state| part.iter().for_each(|entry| apply(state, entry)));
         }
+        self.is_urgent |= entries.iter().any(|entry| matches!(entry.body, Some(LogBody::Erasure(_))));
         self.offset = next;
         self.view.progress.set(next);
         metrics::gauge!("gotham_recommend_lag_records").set(self.log.end().saturating_sub(next) as f64);
@@ -129,13 +150,35 @@ impl State {
             self.saved = saving.await??;
             self.log.consumer_at(NAME, self.saved);
         }
-        if self.saving.is_none() && self.offset - self.saved >= self.config.checkpoint_events_max {
+        let is_due = self.is_urgent || self.offset - self.saved >= self.config.checkpoint_events_max;
+        if self.saving.is_none() && is_due {
+            self.is_urgent = false;
             let (dir, view, offset) = (self.dir.clone(), Arc::clone(&self.view), self.offset);
             // Nothing is applied meanwhile: the copy is of exactly this offset.
             let bytes = tokio::task::spawn_blocking(move || effects::copy(&view)).await??;
             self.saving = Some(tokio::task::spawn_blocking(move || effects::write(&dir, offset, &bytes).map(|()| offset)));
         }
         Ok(())
+    }
+
+    /// Fits the regression on a thread of its own, if it is time to.
+    fn fit(&mut self) {
+        let interval = Duration::from_secs(self.config.ease_interval_hours * 3_600);
+        if !self.fitting.is_due(interval, self.offset) {
+            return;
+        }
+        self.fitting.last = Some((Instant::now(), self.offset));
+        let (log, config, view) = (self.log.clone(), self.config.clone(), Arc::clone(&self.view));
+        let is_stopped = Arc::clone(&self.fitting.is_stopped);
+        self.fitting.task = Some(tokio::task::spawn_blocking(move || {
+            let start = std::time::Instant::now();
+            match effects::fit(&log, &config, &|| !is_stopped.load(Ordering::Relaxed)) {
+                Ok(Some(fitted)) => view.regressions.store(Arc::new(Some(fitted))),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "the log cannot be read for the regression"),
+            }
+            metrics::gauge!("gotham_recommend_fit_seconds").set(start.elapsed().as_secs_f64());
+        }));
     }
 
     fn acquaint(&mut self) {
@@ -145,6 +188,33 @@ impl State {
         }
     }
 }
+
+/// The nightly regression under way, and the last one. It stops with its owner.
+#[derive(Default)]
+pub(crate) struct Fitting {
+    is_stopped: Arc<AtomicBool>,
+    task: Option<JoinHandle<()>>,
+    /// When the last one began, and where the log ended then.
+    last: Option<(Instant, u64)>,
+}
+
+impl Drop for Fitting {
+    fn drop(&mut self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Fitting {
+    /// Whether one is due at this end of the log: after a start, when the last is old, and when the log has grown by as much again.
+    pub(crate) fn is_due(&self, interval: Duration, end: u64) -> bool {
+        let is_busy = self.task.as_ref().is_some_and(|task| !task.is_finished());
+        let is_old = |(at, before): (Instant, u64)| at.elapsed() >= interval || end >= before.max(FIT_RECORDS_MIN) * 2;
+        end > 0 && !interval.is_zero() && !is_busy && self.last.is_none_or(is_old)
+    }
+}
+
+/// Records below which a log that doubles is no reason to fit again.
+const FIT_RECORDS_MIN: u64 = 5_000;
 
 /// Records applied under one hold of the lock; between two holds readers get their turn.
 const HOLD_RECORDS_MAX: usize = 32;

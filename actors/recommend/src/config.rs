@@ -3,6 +3,8 @@
 use behaviour::Settings;
 use serde::{Deserialize, Serialize};
 
+use crate::logic::regression::Plan;
+
 /// Superman's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -13,6 +15,13 @@ pub struct Config {
     pub batch_records_max: usize,
     /// The state is written to disk after so many events; a restart applies at most that many again.
     pub checkpoint_events_max: u64,
+    /// Newest events of the log that the nightly regression is fitted on; it holds about 100 bytes of each.
+    pub ease_events_max: usize,
+    /// How often a regression of every product on all others is fitted, in hours; 0 for never. It is also fitted after a start and when
+    /// the log has doubled, for which lists of carts and shoppers are better where it helps.
+    pub ease_interval_hours: u64,
+    /// The busiest products that it is fitted for: it takes 4 bytes of each pair and time that grows with the cube.
+    pub ease_items_max: usize,
     /// New products that inherit from others they are like; 0 for none.
     pub newcomers_max: usize,
     /// How long Superman waits at most before he looks for new events by himself, in milliseconds; normally he is woken.
@@ -27,6 +36,9 @@ impl Default for Config {
             acquaint_interval_ms: 30_000,
             batch_records_max: 512,
             checkpoint_events_max: 200_000,
+            ease_events_max: 1_000_000,
+            ease_interval_hours: 24,
+            ease_items_max: 5_000,
             newcomers_max: 2_000,
             poll_interval_ms_max: 500,
             shoppers_max: 1_000_000,
@@ -42,6 +54,12 @@ impl Config {
         settings
     }
 
+    /// How the nightly regression is fitted: on half of the processors, for others ask meanwhile.
+    pub(crate) fn plan(&self) -> Plan {
+        let threads_max = std::thread::available_parallelism().map_or(1, |threads| (threads.get() / 2).max(1));
+        Plan { items_max: self.ease_items_max, threads_max, settings: self.settings() }
+    }
+
     /// What is wrong with it: field and reason.
     pub fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
@@ -53,6 +71,9 @@ impl Config {
         within("acquaint_interval_ms", self.acquaint_interval_ms, 100, 86_400_000);
         within("batch_records_max", self.batch_records_max as u64, 1, 4096);
         within("checkpoint_events_max", self.checkpoint_events_max, 1, 100_000_000);
+        within("ease_events_max", self.ease_events_max as u64, 1_000, 20_000_000);
+        within("ease_interval_hours", self.ease_interval_hours, 0, 8_760);
+        within("ease_items_max", self.ease_items_max as u64, 0, 20_000);
         within("newcomers_max", self.newcomers_max as u64, 0, 20_000);
         within("poll_interval_ms_max", self.poll_interval_ms_max, 10, 1000);
         within("shoppers_max", self.shoppers_max as u64, 1000, 100_000_000);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use behaviour::Behaviour;
 use domain::ProductId;
+use events::EventLog;
 use kit::{Context, Priority};
 use protocol::catalog::{CatalogReader, CatalogSnapshot};
 use protocol::recommend::NAME;
@@ -16,6 +17,8 @@ use protocol::vision::{Space, VisionReader};
 use store::{StateFiles, StoreError};
 
 use crate::config::Config;
+use crate::logic::harvest::Harvest;
+use crate::logic::regression::{self, Regressions};
 use crate::newcomers::{Near, Newcomer, Newcomers};
 use crate::view::View;
 
@@ -64,6 +67,20 @@ pub(crate) fn write(dir: &Path, offset: u64, bytes: &[u8]) -> Result<(), StoreEr
     let files = StateFiles::new(dir, NAME)?;
     files.write(offset, bytes)?;
     files.keep(&[offset])
+}
+
+/// Reads the newest events and fits the nightly regression; `None` when it was told to stop. Blocks for seconds to minutes.
+pub(crate) fn fit(log: &EventLog, config: &Config, goes_on: &dyn Fn() -> bool) -> Result<Option<Regressions>, StoreError> {
+    let mut harvest = Harvest::new(config.ease_events_max);
+    let end = log.end();
+    let mut next = end.saturating_sub(config.ease_events_max as u64);
+    while next < end && goes_on() {
+        let entries = log.read(next, config.batch_records_max)?;
+        let Some(last) = entries.last() else { break };
+        next = last.offset + 1;
+        entries.iter().filter_map(|entry| entry.body.as_ref()).for_each(|body| harvest.take(body));
+    }
+    Ok(regression::fit(&harvest.finish(), &config.plan(), goes_on).ok())
 }
 
 /// Where likeness comes from.

@@ -4,7 +4,9 @@
 //! what is bought again. **Alone owns** what was learned from behaviour ([`behaviour::Behaviour`]) and its state files.
 //!
 //! **How.** Each event changes the state by itself, in microseconds; there is no training. Readers ask on their own thread. Products
-//! that nobody knows yet are compared by their embeddings with known ones, in the background, and inherit from those.
+//! that nobody knows yet are compared by their embeddings with known ones, in the background, and inherit from those. At night a
+//! regression of the busiest products on one another ([`ease`]) is fitted beside that, and has a say in the lists for carts and for
+//! shoppers without a visit under way, as far as it foretells better what was held back.
 //!
 //! **Invariants.** The state is a function of the log alone: a restart goes on from a state file, and ends at the same digest as a
 //! rebuild from the first event. Robots and shoppers who do not consent teach nothing.

@@ -283,6 +283,83 @@ async fn a_product_that_nobody_knows_inherits_from_what_it_is_like() {
     stage.scene.end().await;
 }
 
+/// Shoppers who buy some of 30 pairs of products, both of each, in one order.
+fn pairs_bought() -> Vec<Event> {
+    let mut events = Vec::new();
+    for shopper in 0..300usize {
+        let mut places: Vec<(usize, String)> = Vec::new();
+        for step in 0..3 + shopper % 6 {
+            let pair = (shopper * 17 + step * (7 + shopper % 5) * 11 + shopper * shopper / 3) % 30;
+            places.push(((shopper * 31 + step * 77) % 101, format!("a{pair}")));
+            places.push(((shopper * 53 + step * 39) % 103, format!("b{pair}")));
+        }
+        places.sort();
+        for (place, (_, product)) in places.into_iter().enumerate() {
+            let at_ms = (shopper * 7_200_000 + place * 1_000) as i64;
+            let bought = event(events.len(), &format!("u{shopper}"), EventKind::Purchase, &product, at_ms);
+            events.push(Event { order: Some(format!("o{shopper}")), ..bought });
+        }
+    }
+    events
+}
+
+#[tokio::test]
+async fn a_regression_has_its_say_in_lists_for_carts_and_shoppers() {
+    let mut stage = Stage::new(Config::default());
+    let mut all = pairs_bought();
+    let now_ms = 300 * 7_200_000;
+    all.push(event(100_000, "guest", EventKind::View, "a3", now_ms));
+    all.push(event(100_001, "guest", EventKind::View, "a5", now_ms + 1_000));
+    all.push(event(100_002, "later", EventKind::View, "a9", now_ms + 7_200_000));
+    stage.append(all).await;
+    stage.start().await;
+    stage.caught_up().await;
+    let fitted = async {
+        while stage.args.view.regressions.load().is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), fitted).await.expect("fitted");
+    assert_eq!(stage.args.view.digest(), stage.rebuilt(), "it is not learned state");
+    let query = |logic, products: &[&str]| RecommendQuery {
+        logic,
+        shopper: Some(Shopper::user("guest")),
+        products: products.iter().map(|name| id(name)).collect(),
+        limit: 6,
+    };
+    for (logic, cart) in [(Logic::ForYou, &[][..]), (Logic::BoughtTogether, &["a3", "a5"])] {
+        let answer = stage.args.view.candidates(&query(logic, cart), &|_| true);
+        for (source, partner) in [("a3", "b3"), ("a5", "b5")] {
+            let found = answer.iter().find(|candidate| candidate.product.as_str() == partner).expect("the partner is proposed");
+            let reason = found.reasons.iter().find(|reason| reason.strategy == "ease").expect("the regression says so");
+            assert_eq!(reason.source, Some(id(source)), "{logic:?} {found:?}");
+        }
+        for candidate in &answer {
+            let sum: f32 = candidate.reasons.iter().map(|reason| reason.score).sum::<f32>() + candidate.rest;
+            assert!((sum - candidate.score).abs() <= 1e-4, "{candidate:?}");
+        }
+        assert!(answer.is_sorted_by(|a, b| a.score >= b.score) && answer.len() == 6, "{answer:?}");
+        let strict = stage.args.view.candidates(&query(logic, cart), &|name| name == "b5");
+        assert_eq!(strict.iter().map(|candidate| candidate.product.as_str()).collect::<Vec<_>>(), ["b5"]);
+    }
+    let pairs_alone = stage.args.view.candidates(&query(Logic::BoughtTogether, &["a3"]), &|_| true);
+    let has_say = |strategy: &str| pairs_alone.iter().flat_map(|candidate| &candidate.reasons).any(|reason| reason.strategy == strategy);
+    assert!(has_say("together") && !has_say("ease"), "beside one product pairs are shown that chance does not explain");
+    stage.append(vec![event(100_003, "guest", EventKind::Dismiss, "b5", now_ms + 7_200_001)]).await;
+    stage.caught_up().await;
+    let answer = stage.args.view.candidates(&query(Logic::ForYou, &[]), &|_| true);
+    let names: Vec<&str> = answer.iter().map(|candidate| candidate.product.as_str()).collect();
+    assert!(names.contains(&"b3") && !names.contains(&"b5"), "{names:?}");
+    stage.scene.end().await;
+}
+
+#[test]
+fn a_regression_is_due_after_a_start_unless_it_is_off() {
+    let fitting = crate::actor::Fitting::default();
+    let day = Duration::from_secs(86_400);
+    assert!(fitting.is_due(day, 1) && !fitting.is_due(day, 0) && !fitting.is_due(Duration::ZERO, 1));
+}
+
 #[test]
 fn settings_are_checked() {
     assert!(Config::default().problems().is_empty());

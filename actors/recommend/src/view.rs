@@ -7,7 +7,10 @@ use kit::Progress;
 use protocol::recommend::{BehaviourStats, CANDIDATES_MAX, Candidate, Logic, REASONS_MAX, Reason, RecommendQuery, Recommender};
 
 use crate::config::Config;
+use crate::logic::regression::Regressions;
 use crate::newcomers::Newcomers;
+
+mod blended;
 
 /// Everything learned, and how to ask it.
 pub struct View {
@@ -16,6 +19,8 @@ pub struct View {
     pub(crate) newcomers: ArcSwap<Newcomers>,
     /// What the blend was tuned to; `None` is as shipped.
     pub(crate) blend: ArcSwap<Option<Blend>>,
+    /// What the nightly regression found; `None` until there is one.
+    pub(crate) regressions: ArcSwap<Option<Regressions>>,
     pub(crate) progress: Progress,
 }
 
@@ -26,6 +31,7 @@ impl View {
             state: Shared::new(Behaviour::new(config.settings())),
             newcomers: ArcSwap::from_pointee(Newcomers::default()),
             blend: ArcSwap::from_pointee(None),
+            regressions: ArcSwap::from_pointee(None),
             progress: Progress::default(),
         }
     }
@@ -41,20 +47,18 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    fn found(&self, allowed: &dyn Fn(&str) -> bool) -> Vec<Found> {
+    fn found(&self, limit: usize, allowed: &dyn Fn(&str) -> bool) -> Vec<Found> {
         let allow = |item: u32| self.name(item).is_some_and(allowed);
         let like = |item: u32, visit: &mut dyn FnMut(u32, f32)| self.newcomers.like(item, visit);
         let likeness = Likeness { items: self.newcomers.numbers(), like: &like };
         let request = Request {
             now_ms: self.state.latest_ms(),
             likeness: (!self.newcomers.is_empty()).then_some(&likeness),
-            ..Request::new(self.query.limit.min(CANDIDATES_MAX)).allowing(&allow)
+            ..Request::new(limit.min(CANDIDATES_MAX)).allowing(&allow)
         };
         let shopper = self.query.shopper.as_ref().map_or("", Shopper::as_str);
         with_scratch(|scratch| match self.query.logic {
-            Logic::ForYou if self.query.products.is_empty() => {
-                self.state.for_you(History::Shopper(shopper), self.blend, &request, scratch)
-            }
+            Logic::ForYou if self.query.products.is_empty() => self.state.for_you(History::Shopper(shopper), self.blend, &request, scratch),
             Logic::ForYou => self.state.for_you(History::Items(&self.items), self.blend, &request, scratch),
             Logic::AlsoViewed => {
                 let other = |item: u32| !self.items.contains(&item) && allow(item);
@@ -76,15 +80,22 @@ impl Asking<'_> {
     }
 
     fn candidate(&self, found: Found) -> Option<Candidate> {
-        let product = |item: u32| self.name(item)?.parse::<ProductId>().ok();
-        let reasons = found.reasons.iter().take(REASONS_MAX).map(|reason| Reason {
+        let reasons = found.reasons.iter().take(REASONS_MAX).map(|reason| self.reason(reason)).collect();
+        Some(Candidate { product: self.product(found.item)?, score: found.score, reasons, rest: found.rest })
+    }
+
+    fn product(&self, item: u32) -> Option<ProductId> {
+        self.name(item)?.parse().ok()
+    }
+
+    fn reason(&self, reason: &behaviour::Reason) -> Reason {
+        Reason {
             strategy: strategy(reason.strategy),
-            source: reason.source.and_then(product),
+            source: reason.source.and_then(|item| self.product(item)),
             score: reason.score,
             together: reason.together,
             of: reason.of,
-        });
-        Some(Candidate { product: product(found.item)?, score: found.score, reasons: reasons.collect(), rest: found.rest })
+        }
     }
 }
 
@@ -104,11 +115,14 @@ fn strategy(strategy: Strategy) -> &'static str {
 
 impl Recommender for View {
     fn candidates(&self, query: &RecommendQuery, allowed: &dyn Fn(&str) -> bool) -> Vec<Candidate> {
-        let (newcomers, blend) = (self.newcomers.load(), self.blend.load());
+        let (newcomers, blend, regressions) = (self.newcomers.load(), self.blend.load(), self.regressions.load());
         let state = self.state.read();
         let items = query.products.iter().filter_map(|product| state.item(product.as_str())).collect();
         let asking = Asking { state: &state, newcomers: &newcomers, blend: blend.as_ref().as_ref(), query, items };
-        asking.found(allowed).into_iter().filter_map(|found| asking.candidate(found)).collect()
+        if let Some(list) = regressions.as_ref().as_ref().and_then(|regressions| asking.blended(regressions, allowed)) {
+            return list;
+        }
+        asking.found(query.limit, allowed).into_iter().filter_map(|found| asking.candidate(found)).collect()
     }
 
     fn popularity(&self, products: &[ProductId]) -> Vec<f32> {
@@ -140,4 +154,3 @@ impl Recommender for View {
         &self.progress
     }
 }
-

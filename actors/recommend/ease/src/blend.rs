@@ -2,7 +2,7 @@
 
 use crate::model::Sums;
 
-/// Items of each of both sides that a blend considers.
+/// The best items of the regression that a blend considers; as many of the other ranking are enough.
 pub const POOL_MAX: usize = 500;
 
 /// An item of a blend.
@@ -23,8 +23,8 @@ impl Blended {
     }
 }
 
-/// `(1 - weight) own / max(own) + weight ease / max(ease)` for the best of both, best first. `own` is another ranking's scores, best
-/// first, and has passed `allow`, which is asked of what the regression adds.
+/// `(1 - weight) own / max(own) + weight ease / max(ease)` for the best of both, best first. `own` is another ranking's scores
+/// and has passed `allow`, which is asked of what the regression adds.
 pub fn blend(own: &[(u32, f32)], sums: &Sums, weight: f32, allow: &dyn Fn(u32) -> bool, blended: &mut Vec<Blended>) {
     candidates(own, sums, allow, blended);
     blended.iter_mut().for_each(|item| *item = Blended { own: (1.0 - weight) * item.own, ease: weight * item.ease, ..*item });
@@ -33,10 +33,9 @@ pub fn blend(own: &[(u32, f32)], sums: &Sums, weight: f32, allow: &dyn Fn(u32) -
 
 /// The best of both sides, each divided by its greatest, in no particular order.
 pub(crate) fn candidates(own: &[(u32, f32)], sums: &Sums, allow: &dyn Fn(u32) -> bool, found: &mut Vec<Blended>) {
-    let own = &own[..own.len().min(POOL_MAX)];
     let best = best(sums, allow);
     let share = |greatest: f32| if greatest > 0.0 { 1.0 / greatest } else { 0.0 };
-    let own_share = share(own.first().map_or(0.0, |(_, score)| *score));
+    let own_share = share(own.iter().map(|(_, score)| *score).fold(0.0, f32::max));
     let ease_share = share(best.iter().map(|(_, sum)| *sum).fold(0.0, f32::max));
     found.clear();
     found.extend(own.iter().map(|(item, score)| Blended { item: *item, own: score * own_share, ease: sums.get(*item) * ease_share }));

@@ -7,8 +7,8 @@ use crate::model::{Model, Sums};
 
 /// Places of a list that count.
 const LIST: usize = 10;
-/// Weights tried are multiples of one part of so many.
-const WEIGHT_STEPS: u32 = 10;
+/// Weights tried. Never all of it: what the regression does not know yet is to be shown, too. The last is for comparison.
+const WEIGHTS: [f32; 12] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0];
 
 /// One question: what followed a history, or what else was in an order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,12 +76,11 @@ pub fn tune(
         for decay in trials.decays {
             let gains = gains(&model, *decay, queries);
             let means: Vec<f64> = gains.iter().map(|gains| mean(gains)).collect();
-            // Never all of it: what the regression does not know yet is to be shown, too.
-            for (step, (gains, ndcg)) in gains.iter().zip(&means).enumerate().take(WEIGHT_STEPS as usize) {
+            let (ndcg_own, ndcg_ease) = (means[0], means[WEIGHTS.len() - 1]);
+            for ((gains, ndcg), weight) in gains.iter().zip(&means).zip(&WEIGHTS[..WEIGHTS.len() - 1]) {
                 if best.as_ref().is_none_or(|(choice, _)| *ndcg > choice.ndcg) {
-                    let weight = step as f32 / WEIGHT_STEPS as f32;
-                    let (ndcg_ease, ndcg_own) = (means[WEIGHT_STEPS as usize], means[0]);
-                    best = Some((Choice { ridge: *ridge, decay: *decay, weight, ndcg: *ndcg, ndcg_ease, ndcg_own }, gains.clone()));
+                    best =
+                        Some((Choice { ridge: *ridge, decay: *decay, weight: *weight, ndcg: *ndcg, ndcg_ease, ndcg_own }, gains.clone()));
                 }
             }
             // Without a weight no ridge and no decay makes a difference.
@@ -100,14 +99,13 @@ pub fn tune(
 
 /// The gain of every question for each weight.
 fn gains(model: &Model, decay: f32, queries: &[Query]) -> Vec<Vec<f64>> {
-    let mut gains = vec![Vec::with_capacity(queries.len()); WEIGHT_STEPS as usize + 1];
+    let mut gains = vec![Vec::with_capacity(queries.len()); WEIGHTS.len()];
     let (mut sums, mut found) = (Sums::default(), Vec::new());
     for query in queries {
         model.score(&query.history, decay, &mut sums);
         candidates(&query.own, &sums, &|item| !query.history.contains(&item), &mut found);
         let target = found.iter().find(|item| item.item == query.target).copied();
-        for (step, gains) in gains.iter_mut().enumerate() {
-            let weight = step as f32 / WEIGHT_STEPS as f32;
+        for (gains, weight) in gains.iter_mut().zip(WEIGHTS) {
             gains.push(target.map_or(0.0, |target| gain(&found, target, weight)));
         }
     }
