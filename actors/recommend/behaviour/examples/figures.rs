@@ -8,10 +8,6 @@ use std::time::Instant;
 
 use behaviour::{Behaviour, Event, History, Kind, Request, Scratch, Settings, Shared};
 
-/// The appliance's allocator.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Items that are visited together.
 const CLUSTER_ITEMS: u64 = 200;
 const QUERIES: usize = 20_000;

@@ -81,11 +81,20 @@ impl<'a> Output<'a> {
     }
 
     pub(crate) fn u32s_bare(&mut self, values: &[u32]) {
-        for value in values {
-            self.piece.extend_from_slice(&value.to_le_bytes());
-        }
-        if self.piece.len() >= PIECE_BYTES {
-            self.flush();
+        self.words(values, |value| *value);
+    }
+
+    /// Words in one go: a loop over slices of known length becomes a copy.
+    fn words<T>(&mut self, values: &[T], word: impl Fn(&T) -> u32) {
+        for values in values.chunks(PIECE_BYTES / 4) {
+            let start = self.piece.len();
+            self.piece.resize(start + 4 * values.len(), 0);
+            for (bytes, value) in self.piece[start..].chunks_exact_mut(4).zip(values) {
+                bytes.copy_from_slice(&word(value).to_le_bytes());
+            }
+            if self.piece.len() >= PIECE_BYTES {
+                self.flush();
+            }
         }
     }
 
@@ -98,7 +107,7 @@ impl<'a> Output<'a> {
     /// A sequence with its length before it.
     pub(crate) fn f32s(&mut self, values: &[f32]) {
         self.u64(values.len() as u64);
-        values.iter().for_each(|value| self.f32(*value));
+        self.words(values, |value| value.to_bits());
     }
 
     /// A sequence with its length before it.

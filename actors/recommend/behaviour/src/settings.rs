@@ -101,7 +101,7 @@ impl Default for ShopperChannel {
         let reading = Reading { popularity: 0.5, shrink: 5.0, profile_half_life: 2.0, row_normalised: false, sources_max: 20 };
         let dense = Reading { shrink: 10.0, profile_half_life: 5.0, ..reading.clone() };
         Self {
-            pairs: Channel { window: 20, decay: 0.9, back: 0.5, half_life_ms: Some(180 * DAY_MS), row_max: 64, reading },
+            pairs: Channel { window: 20, decay: 0.9, back: 0.5, half_life_ms: Some(180 * DAY_MS), row_max: 96, reading },
             dense,
             dense_events_per_shopper: 30.0,
         }
