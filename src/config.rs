@@ -23,8 +23,20 @@ pub struct Config {
     pub search: search::Config,
     /// Gordon: queues.
     pub queue: queue::Config,
-    /// Flash: how closely it follows.
+    /// Flash: how closely it follows, and how much of sessions it keeps in memory.
     pub session: session::Config,
+    /// The event log and its Parquet files.
+    pub events: events::Config,
+    /// Superman: recommendations.
+    pub recommend: recommend::Config,
+    /// Two Face: shoppers' profiles.
+    pub personalize: personalize::Config,
+    /// Mocha: reports.
+    pub reports: reports::Config,
+    /// GCPD: finished answers.
+    pub cache: cache::Config,
+    /// Alfred: the event log's order.
+    pub archive: archive::Config,
     /// Watchtower: the catalog and the journal's length.
     pub catalog: catalog::Config,
 }
@@ -87,6 +99,12 @@ impl Config {
             ("search", self.search.problems()),
             ("queue", self.queue.problems()),
             ("session", self.session.problems()),
+            ("events", self.events.problems()),
+            ("recommend", self.recommend.problems()),
+            ("personalize", self.personalize.problems()),
+            ("reports", self.reports.problems()),
+            ("cache", self.cache.problems()),
+            ("archive", self.archive.problems()),
             ("catalog", self.catalog.problems()),
         ];
         sections

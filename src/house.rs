@@ -94,6 +94,8 @@ pub struct House {
     pub offers: Arc<dyn OfferReader>,
     /// The spine.
     pub journal: Journal,
+    /// What shoppers did.
+    pub events: EventLog,
     store: Arc<dyn Store>,
     readiness: Arc<Readiness>,
     listener: Option<SocketAddr>,
@@ -133,6 +135,10 @@ struct Views {
     batman: Arc<search::View>,
     nightwing: Arc<vision::View>,
     joker: Arc<ingest::View>,
+    superman: Arc<recommend::View>,
+    two_face: Arc<personalize::View>,
+    mocha: Arc<reports::View>,
+    gcpd: Arc<cache::Cache>,
     models: Arc<vision::InstalledModels>,
     threads: Arc<vision::Threads>,
 }
@@ -157,25 +163,25 @@ impl House {
         let listening_on = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let metrics_text = crate::telemetry::start_metrics();
         let ground = {
-            let storage = config.storage.clone();
-            let opened = tokio::task::spawn_blocking(move || Ground::open(&storage, data_dir)).await;
+            let config = config.clone();
+            let opened = tokio::task::spawn_blocking(move || Ground::open(&config, data_dir)).await;
             opened.map_err(|error| HouseError::Machine(error.to_string()))??
         };
         let addresses = Addresses::default();
         let settings: Arc<[Setting]> = settings.into();
         let views = Views::open(&config, &ground, models_dir, Arc::clone(&settings))?;
         let mut casts = views.casts(&config, &ground, &addresses);
-        let actors = 10 + usize::from(has_gateway) + 1;
+        let actors = 14 + usize::from(has_gateway) + 1;
         let readiness = Arc::new(Readiness { board: ground.board.clone(), actors: actors - 1, store: Arc::clone(&ground.store) });
         if let Some(listener) = listener {
-            let house = views.for_robin(&ground, &addresses, Arc::clone(&readiness), metrics_text);
+            let house = views.for_robin(&config, &ground, &addresses, Arc::clone(&readiness), metrics_text);
             casts.robin = Some(gateway::Args { config: config.gateway.clone(), house, listener });
         }
         let silence_max = Duration::from_secs(config.storage.watchdog_silence_seconds_max);
         let tree = Tree::start(tree(&addresses, casts, &ground.board)).await.map_err(HouseError::Machine)?;
         record_config(addresses.wayne.clone(), settings);
         let Views { watchtower, flash, gordon, batman, nightwing, joker, .. } = views;
-        let Ground { data, store, journal, .. } = ground;
+        let Ground { data, store, journal, events, .. } = ground;
         Ok(Self {
             joker: addresses.joker.clone(),
             addresses,
@@ -186,6 +192,7 @@ impl House {
             catalog: watchtower,
             offers: flash,
             journal,
+            events,
             store,
             readiness,
             listener: listening_on,
@@ -207,8 +214,10 @@ impl House {
 
     /// What the watchdog looks at.
     pub fn watched(&self) -> Watched {
-        let Addresses { robin, joker, nightwing, batman, gordon, flash, watchtower, wayne } = &self.addresses;
-        let mut actors = vec![ping(joker), ping(nightwing), ping(batman), ping(gordon), ping(flash), ping(watchtower), ping(wayne)];
+        let Addresses { robin, joker, mocha, two_face, superman, nightwing, batman, gordon, flash, alfred, watchtower, wayne } =
+            &self.addresses;
+        let mut actors = vec![ping(joker), ping(mocha), ping(two_face), ping(superman), ping(nightwing), ping(batman), ping(gordon)];
+        actors.extend([ping(flash), ping(alfred), ping(watchtower), ping(wayne)]);
         if self.listener.is_some() {
             actors.push(ping(robin));
         }
@@ -254,7 +263,8 @@ fn record_config(wayne: Address<RegistryMsg>, settings: Arc<[Setting]>) {
 }
 
 impl Ground {
-    fn open(storage: &crate::config::Storage, data_dir: PathBuf) -> Result<Self, HouseError> {
+    fn open(config: &Config, data_dir: PathBuf) -> Result<Self, HouseError> {
+        let storage = &config.storage;
         let data = DataDir::open(&data_dir).map_err(|error| HouseError::Data(error.to_string()))?;
         let sled = SledConfig { cache_bytes_max: storage.cache_mib << 20, ..SledConfig::default() };
         let mut consumers = vec![catalog::NAME, session::NAME, search::NAME];
@@ -262,7 +272,8 @@ impl Ground {
         let journal_config = JournalConfig { segment_bytes_max: storage.journal_segment_mib << 20, consumers, ..JournalConfig::default() };
         let journal = Journal::open(&data.journal(), journal_config)?;
         let store: Arc<dyn Store> = Arc::new(crate::recovery::open_store(&data, sled, &journal)?);
-        let events = EventLog::open(&data.events(), &events::Config::default(), vec![session::EVENTS_CONSUMER])?;
+        let followers = vec![session::EVENTS_CONSUMER, recommend::NAME, personalize::NAME, reports::NAME];
+        let events = EventLog::open_with_warehouse(&data.events(), &data.warehouse(), &config.events, followers)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Self { data, store, journal, events, board: Board::new(Arc::clone(&clock)), clock })
     }
@@ -273,13 +284,22 @@ impl Views {
         let machine = |error: std::io::Error| HouseError::Machine(error.to_string());
         let models = Arc::new(vision::InstalledModels::new(&models_dir));
         let nightwing = vision::View::open(&ground.data.vectors(), &ground.data.pictures(), Arc::clone(&ground.store), models.as_ref());
+        let nightwing = Arc::new(nightwing.map_err(|error| HouseError::Data(error.to_string()))?);
+        let watchtower = Arc::new(catalog::View::new());
+        let (catalog, vision): (Arc<dyn CatalogReader>, Arc<dyn VisionReader>) =
+            (Arc::clone(&watchtower) as _, Arc::clone(&nightwing) as _);
+        let store = &ground.store;
         Ok(Self {
+            superman: Arc::new(recommend::View::new(&config.recommend)),
+            two_face: Arc::new(personalize::View::new(&config.personalize, Arc::clone(store), catalog, vision)),
+            mocha: Arc::new(reports::View::new(config.reports.clone(), Arc::clone(store))),
+            gcpd: Arc::new(cache::Cache::new(&config.cache)),
             wayne: Arc::new(registry::View::new(ground.board.clone(), settings)),
-            watchtower: Arc::new(catalog::View::new()),
-            flash: Arc::new(session::View::new(Arc::clone(&ground.store))),
+            watchtower,
+            flash: Arc::new(session::View::new(Arc::clone(store))),
             gordon: Arc::new(queue::View::new()),
             batman: search::View::open(&config.search).map_err(machine)?,
-            nightwing: Arc::new(nightwing.map_err(|error| HouseError::Data(error.to_string()))?),
+            nightwing,
             joker: Arc::new(ingest::View::new(Arc::clone(&ground.store))),
             models,
             threads: Arc::new(vision::Threads::spawn(&config.vision).map_err(machine)?),
@@ -291,7 +311,7 @@ impl Views {
         let Ground { data, store, journal, events, clock, .. } = ground;
         let catalog: Arc<dyn CatalogReader> = Arc::clone(&self.watchtower) as _;
         Casts {
-            wayne: registry::Args { store: Arc::clone(store), clock: Arc::clone(clock) },
+            wayne: registry::Args { store: Arc::clone(store), clock: Arc::clone(clock), view: Arc::clone(&self.wayne) },
             watchtower: catalog::Args {
                 config: config.catalog.clone(),
                 store: Arc::clone(store),
@@ -306,6 +326,28 @@ impl Views {
                 events: events.clone(),
                 catalog: Arc::clone(&catalog),
                 view: Arc::clone(&self.flash),
+            },
+            alfred: archive::Args { config: config.archive.clone(), log: events.clone(), clock: Arc::clone(clock) },
+            superman: recommend::Args {
+                config: config.recommend.clone(),
+                log: events.clone(),
+                dir: data.recommend().join(recommend::NAME),
+                catalog: Arc::clone(&catalog),
+                vision: Arc::clone(&self.nightwing) as _,
+                searcher: Arc::clone(&self.batman) as _,
+                view: Arc::clone(&self.superman),
+            },
+            two_face: personalize::Args {
+                config: config.personalize.clone(),
+                log: events.clone(),
+                dir: data.recommend().join(personalize::NAME),
+                view: Arc::clone(&self.two_face),
+            },
+            mocha: reports::Args {
+                config: config.reports.clone(),
+                log: events.clone(),
+                store: Arc::clone(store),
+                view: Arc::clone(&self.mocha),
             },
             gordon: queue::Args {
                 config: config.queue.clone(),
@@ -351,7 +393,14 @@ impl Views {
     }
 
     /// What Robin sees of the others.
-    fn for_robin(&self, ground: &Ground, addresses: &Addresses, readiness: Arc<Readiness>, metrics_text: MetricsText) -> gateway::House {
+    fn for_robin(
+        &self,
+        config: &Config,
+        ground: &Ground,
+        addresses: &Addresses,
+        readiness: Arc<Readiness>,
+        metrics_text: MetricsText,
+    ) -> gateway::House {
         gateway::House {
             catalog: Arc::clone(&self.watchtower) as _,
             catalog_address: addresses.watchtower.clone(),
@@ -363,6 +412,14 @@ impl Views {
             nightwing: addresses.nightwing.clone(),
             vision: Arc::clone(&self.nightwing) as _,
             searcher: Arc::clone(&self.batman) as _,
+            log: ground.events.clone(),
+            recommender: Arc::clone(&self.superman) as _,
+            personalizer: Arc::clone(&self.two_face) as _,
+            sessions: Arc::clone(&self.flash) as _,
+            cache: Arc::clone(&self.gcpd) as _,
+            reports: Arc::clone(&self.mocha) as _,
+            lab: Arc::new(reports::Lab::new(config.reports.clone(), ground.events.clone())),
+            wayne: addresses.wayne.clone(),
             registry: Arc::clone(&self.wayne) as _,
             clock: Arc::clone(&ground.clock),
             spool: ground.data.spool(),

@@ -19,6 +19,14 @@ pub struct Casts {
     pub gordon: queue::Args,
     /// Search.
     pub batman: search::Args,
+    /// The event log's order.
+    pub alfred: archive::Args,
+    /// Recommendations.
+    pub superman: recommend::Args,
+    /// The shopper's own order.
+    pub two_face: personalize::Args,
+    /// Reports.
+    pub mocha: reports::Args,
     /// Embeddings.
     pub nightwing: vision::Args,
     /// Feeds.
@@ -29,15 +37,19 @@ pub struct Casts {
 
 /// Builds the tree's root: started in this order, stopped in the reverse one.
 pub fn tree(addresses: &Addresses, casts: Casts, board: &Board) -> SupervisorArgs {
-    let Casts { wayne, watchtower, flash, gordon, batman, nightwing, joker, robin } = casts;
+    let Casts { wayne, watchtower, flash, gordon, batman, alfred, superman, two_face, mocha, nightwing, joker, robin } = casts;
     let owners = vec![
         ChildSpec::actor(&addresses.wayne, "configuration and registry", move || (registry::Wayne, wayne.clone())),
         ChildSpec::actor(&addresses.watchtower, "products", move || (catalog::Watchtower, watchtower.clone())),
         ChildSpec::actor(&addresses.gordon, "routing and queues", move || (queue::Gordon, gordon.clone())),
     ];
     let derived = vec![
-        ChildSpec::actor(&addresses.flash, "price and availability", move || (session::Flash, flash.clone())),
+        ChildSpec::actor(&addresses.flash, "price, availability and sessions", move || (session::Flash, flash.clone())),
         ChildSpec::actor(&addresses.batman, "search", move || (search::Batman, batman.clone())),
+        ChildSpec::actor(&addresses.alfred, "the event log's order", move || (archive::Alfred, alfred.clone())),
+        ChildSpec::actor(&addresses.superman, "recommendations", move || (recommend::Superman, superman.clone())),
+        ChildSpec::actor(&addresses.two_face, "shoppers' profiles", move || (personalize::TwoFace, two_face.clone())),
+        ChildSpec::actor(&addresses.mocha, "reports", move || (reports::Mocha, mocha.clone())),
         ChildSpec::actor(&addresses.nightwing, "pictures and texts to vectors", move || (vision::Nightwing, nightwing.clone())),
     ];
     let mut doors = vec![ChildSpec::actor(&addresses.joker, "feeds", move || (ingest::Joker, joker.clone()))];

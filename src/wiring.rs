@@ -1,11 +1,15 @@
 //! Who stands where in the house, and who calls whom. Calls go down, casts and journal entries go up: a handler awaits only
 //! actors below its own, so no ring of waiting can form.
 
+use protocol::archive::ArchiveMsg;
 use protocol::catalog::CatalogMsg;
 use protocol::gateway::GatewayMsg;
 use protocol::ingest::IngestMsg;
+use protocol::personalize::PersonalizeMsg;
 use protocol::queue::QueueMsg;
+use protocol::recommend::RecommendMsg;
 use protocol::registry::RegistryMsg;
+use protocol::reports::ReportsMsg;
 use protocol::search::SearchMsg;
 use protocol::session::SessionMsg;
 use protocol::vision::VisionMsg;
@@ -19,14 +23,22 @@ pub enum Layer {
     Robin,
     /// Feeds.
     Joker,
+    /// Reports.
+    Mocha,
+    /// The shopper's own order.
+    TwoFace,
+    /// Recommendations.
+    Superman,
     /// Embeddings.
     Nightwing,
     /// Search.
     Batman,
     /// Routing and queues.
     Gordon,
-    /// Availability.
+    /// Availability, sessions.
     Flash,
+    /// The event log's order.
+    Alfred,
     /// Products.
     Watchtower,
     /// Registry and configuration.
@@ -34,7 +46,8 @@ pub enum Layer {
 }
 
 /// Every edge on which somebody waits for an answer, or sends: caller and callee.
-pub const CALLS: [(Layer, Layer); 7] = [
+pub const CALLS: [(Layer, Layer); 8] = [
+    (Layer::Robin, Layer::Wayne),
     (Layer::Robin, Layer::Joker),
     (Layer::Robin, Layer::Nightwing),
     (Layer::Robin, Layer::Gordon),
@@ -70,6 +83,12 @@ pub struct Addresses {
     pub robin: Address<GatewayMsg>,
     /// Feeds.
     pub joker: Address<IngestMsg>,
+    /// Reports.
+    pub mocha: Address<ReportsMsg>,
+    /// The shopper's own order.
+    pub two_face: Address<PersonalizeMsg>,
+    /// Recommendations.
+    pub superman: Address<RecommendMsg>,
     /// Embeddings.
     pub nightwing: Address<VisionMsg>,
     /// Search.
@@ -78,6 +97,8 @@ pub struct Addresses {
     pub gordon: Address<QueueMsg>,
     /// Availability.
     pub flash: Address<SessionMsg>,
+    /// The event log's order.
+    pub alfred: Address<ArchiveMsg>,
     /// Products.
     pub watchtower: Address<CatalogMsg>,
     /// Registry and configuration.
@@ -89,10 +110,14 @@ impl Default for Addresses {
         Self {
             robin: Address::new(protocol::gateway::NAME, MAILBOX_DEPTH_MAX),
             joker: Address::new(protocol::ingest::NAME, MAILBOX_DEPTH_MAX),
+            mocha: Address::new(protocol::reports::NAME, MAILBOX_DEPTH_MAX),
+            two_face: Address::new(protocol::personalize::NAME, MAILBOX_DEPTH_MAX),
+            superman: Address::new(protocol::recommend::NAME, MAILBOX_DEPTH_MAX),
             nightwing: Address::new(protocol::vision::NAME, MAILBOX_DEPTH_MAX),
             batman: Address::new(protocol::search::NAME, MAILBOX_DEPTH_MAX),
             gordon: Address::new(protocol::queue::NAME, MAILBOX_DEPTH_MAX),
             flash: Address::new(protocol::session::NAME, MAILBOX_DEPTH_MAX),
+            alfred: Address::new(protocol::archive::NAME, MAILBOX_DEPTH_MAX),
             watchtower: Address::new(protocol::catalog::NAME, MAILBOX_DEPTH_MAX),
             wayne: Address::new(protocol::registry::NAME, MAILBOX_DEPTH_MAX),
         }
@@ -107,9 +132,13 @@ mod tests {
 
     use super::*;
 
-    const CRATES: [(&str, Layer, &str); 8] = [
+    const CRATES: [(&str, Layer, &str); 12] = [
         ("gateway", Layer::Robin, "Address<GatewayMsg>"),
         ("ingest", Layer::Joker, "Address<IngestMsg>"),
+        ("reports", Layer::Mocha, "Address<ReportsMsg>"),
+        ("personalize", Layer::TwoFace, "Address<PersonalizeMsg>"),
+        ("recommend", Layer::Superman, "Address<RecommendMsg>"),
+        ("archive", Layer::Alfred, "Address<ArchiveMsg>"),
         ("vision", Layer::Nightwing, "Address<VisionMsg>"),
         ("search", Layer::Batman, "Address<SearchMsg>"),
         ("queue", Layer::Gordon, "Address<QueueMsg>"),

@@ -38,6 +38,16 @@ pub struct Config {
     pub batch_bytes_max: u64,
     /// The most lines in an availability batch.
     pub batch_lines_max: usize,
+    /// The largest body of events.
+    pub events_bytes_max: u64,
+    /// The most events in one body.
+    pub events_max: usize,
+    /// Bodies of events at a time.
+    pub event_requests_max: usize,
+    /// The share of places in recommendations that is left to trials, 0 to 1; the first four never are.
+    pub explore_share: f32,
+    /// How much the shopper counts in the order of lists whose proposer does not know the shopper, 0 to 1.
+    pub personal_strength: f32,
     /// The largest feed that is uploaded, after decompression.
     pub upload_bytes_max: u64,
     /// Requests for reading and searching at a time.
@@ -71,6 +81,11 @@ impl Default for Config {
             image_bytes_max: 16 << 20,
             batch_bytes_max: 16 << 20,
             batch_lines_max: 20_000,
+            events_bytes_max: 16 << 20,
+            events_max: 10_000,
+            event_requests_max: 256,
+            explore_share: 0.05,
+            personal_strength: 1.0,
             upload_bytes_max: 8 << 30,
             serving_requests_max: 256,
             write_requests_max: 64,
@@ -104,6 +119,9 @@ impl Config {
             ("image_bytes_max", self.image_bytes_max),
             ("batch_bytes_max", self.batch_bytes_max),
             ("batch_lines_max", self.batch_lines_max as u64),
+            ("events_bytes_max", self.events_bytes_max),
+            ("events_max", self.events_max as u64),
+            ("event_requests_max", self.event_requests_max as u64),
             ("upload_bytes_max", self.upload_bytes_max),
             ("serving_requests_max", self.serving_requests_max as u64),
             ("write_requests_max", self.write_requests_max as u64),
@@ -112,6 +130,11 @@ impl Config {
             ("operations_requests_max", self.operations_requests_max as u64),
         ];
         problems.extend(positive.into_iter().filter(|(_, value)| *value == 0).map(|(name, _)| (name, "must be greater than 0".to_owned())));
+        for (name, share) in [("explore_share", self.explore_share), ("personal_strength", self.personal_strength)] {
+            if !(0.0..=1.0).contains(&share) {
+                problems.push((name, format!("{share} is not between 0 and 1")));
+            }
+        }
         if self.limit_max == 0 || self.limit_max > protocol::search::HITS_MAX {
             problems.push(("limit_max", format!("must be between 1 and {}", protocol::search::HITS_MAX)));
         }

@@ -39,6 +39,8 @@ const SAFETY_HEADERS: [(&str, &str); 6] = [
 pub(crate) enum Class {
     /// Searches, reads, pages.
     Serving,
+    /// Shopper events.
+    Events,
     /// Single writes.
     Write,
     /// Uploads, batches, exports.
@@ -53,6 +55,7 @@ impl Class {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Serving => "serving",
+            Self::Events => "events",
             Self::Write => "write",
             Self::Bulk => "bulk",
             Self::Stream => "stream",
@@ -81,6 +84,7 @@ impl Admission {
                 config.image_bytes_max / 3 * 4 + config.body_bytes_max,
                 Priority::Serving,
             ),
+            Class::Events => (config.event_requests_max, config.request_timeout_ms, config.events_bytes_max, Priority::Serving),
             Class::Write => (config.write_requests_max, config.request_timeout_ms, config.body_bytes_max, Priority::Serving),
             Class::Bulk => (config.bulk_requests_max, config.bulk_timeout_ms, config.upload_bytes_max, Priority::Bulk),
             Class::Stream => (config.stream_requests_max, config.request_timeout_ms, config.body_bytes_max, Priority::Serving),

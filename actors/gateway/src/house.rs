@@ -3,13 +3,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use events::EventLog;
 use kit::{Address, Clock};
+use protocol::cache::AnswerCache;
 use protocol::catalog::{CatalogMsg, CatalogReader};
 use protocol::ingest::{FeedRunReader, IngestMsg};
+use protocol::personalize::Personalizer;
 use protocol::queue::{QueueMsg, QueueReader};
-use protocol::registry::RegistryReader;
+use protocol::recommend::Recommender;
+use protocol::registry::{RegistryMsg, RegistryReader};
+use protocol::reports::{ReplayLab, ReportReader};
 use protocol::search::Searcher;
-use protocol::session::OfferReader;
+use protocol::session::{OfferReader, SessionReader};
 use protocol::vision::{VisionMsg, VisionReader};
 
 /// The neighbours. Cheap to clone; survives a restart of Robin.
@@ -35,7 +40,23 @@ pub struct House {
     pub vision: Arc<dyn VisionReader>,
     /// Batman's index.
     pub searcher: Arc<dyn Searcher>,
-    /// Wayne's view of the actors and the settings.
+    /// What shoppers did: written to before an event is acknowledged.
+    pub log: EventLog,
+    /// Superman's proposals.
+    pub recommender: Arc<dyn Recommender>,
+    /// Two Face's order.
+    pub personalizer: Arc<dyn Personalizer>,
+    /// Flash's sessions and carts.
+    pub sessions: Arc<dyn SessionReader>,
+    /// GCPD's finished answers.
+    pub cache: Arc<dyn AnswerCache>,
+    /// Mocha's reports.
+    pub reports: Arc<dyn ReportReader>,
+    /// Mocha's replay lab.
+    pub lab: Arc<dyn ReplayLab>,
+    /// Wayne, for experiments.
+    pub wayne: Address<RegistryMsg>,
+    /// Wayne's view of the actors, the settings and the experiments.
     pub registry: Arc<dyn RegistryReader>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,

@@ -265,7 +265,7 @@ impl From<SearchError> for Problem {
 }
 
 /// Storage errors name files: the caller is told only that it may try again.
-fn storage(error: &dyn std::fmt::Display) -> Problem {
+pub(crate) fn storage(error: &dyn std::fmt::Display) -> Problem {
     tracing::error!(%error, "storage failed under a request");
     Problem::unavailable("storage", "storage failed; nothing was acknowledged")
 }

@@ -1,11 +1,16 @@
 //! Which address leads where, in which class of requests, and the contract of it all.
 
 pub(crate) mod availability;
+pub(crate) mod events;
+pub(crate) mod experiments;
 pub(crate) mod feeds;
 pub(crate) mod operations;
 pub(crate) mod products;
+pub(crate) mod recommend;
+pub(crate) mod reports;
 pub(crate) mod search;
 pub(crate) mod shop;
+pub(crate) mod shoppers;
 pub(crate) mod tasks;
 
 use std::ops::Deref;
@@ -57,6 +62,7 @@ pub(crate) fn router(app: App) -> Router {
     let in_class = |class: Class, routes: Router<App>| routes.layer(from_fn_with_state(Admission::new(class, &app.config), edge::admit));
     Router::new()
         .merge(in_class(Class::Serving, serving()))
+        .merge(in_class(Class::Events, Router::new().route("/v1/events", post(events::record))))
         .merge(in_class(Class::Write, writes()))
         .merge(in_class(Class::Bulk, bulk()))
         .merge(in_class(Class::Stream, Router::new().route("/v1/tasks/{id}/events", get(tasks::events))))
@@ -87,6 +93,11 @@ fn serving() -> Router<App> {
         .route("/v1/products/{id}/similar", get(search::similar))
         .route("/v1/products/{id}/variants", get(products::variants))
         .route("/v1/products/{id}/image", get(products::image))
+        .route("/v1/products/{id}/bought-together", get(recommend::bought_together))
+        .route("/v1/products/{id}/also-viewed", get(recommend::also_viewed))
+        .route("/v1/products/{id}/complete-the-look", get(recommend::complete_the_look))
+        .route("/v1/recommendations", get(recommend::simple).post(recommend::recommend))
+        .route("/v1/sessions/{id}", get(shoppers::session))
 }
 
 fn writes() -> Router<App> {
@@ -95,6 +106,8 @@ fn writes() -> Router<App> {
         .route("/v1/availability/{id}", put(availability::put))
         .route("/v1/tasks/{id}", post(tasks::act))
         .route("/v1/queues/{name}", post(operations::act_on_queue))
+        .route("/v1/users:merge", post(shoppers::merge))
+        .route("/v1/experiments/{name}", put(experiments::put).delete(experiments::delete))
 }
 
 fn bulk() -> Router<App> {
@@ -103,6 +116,8 @@ fn bulk() -> Router<App> {
         .route("/v1/products:batch", post(feeds::products_batch))
         .route("/v1/products:export", get(products::export))
         .route("/v1/availability:batch", post(availability::batch))
+        .route("/v1/users/{id}", get(shoppers::user).delete(shoppers::erase))
+        .route("/v1/lab:replay", post(experiments::replay))
 }
 
 fn operations() -> Router<App> {
@@ -115,6 +130,12 @@ fn operations() -> Router<App> {
         .route("/docs", get(pages::docs::docs))
         .route("/console", get(pages::console::console))
         .route("/console/search", get(pages::search::panel))
+        .route("/console/reports", get(pages::reports::daily))
+        .route("/v1/reports/daily", get(reports::daily))
+        .route("/v1/reports/days", get(reports::days))
+        .route("/v1/reports/attribution", get(reports::attribution))
+        .route("/v1/experiments", get(experiments::list))
+        .route("/v1/experiments/{name}/results", get(experiments::results))
         .route("/console/feeds/{id}", get(pages::console::feed))
         .route("/v1/registry", get(operations::registry))
         .route("/v1/config", get(operations::config))
@@ -129,22 +150,32 @@ fn operations() -> Router<App> {
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Gotham", description = "A self-hosted retail appliance: feeds in; visual search, text search and similar products out."),
+    info(title = "Gotham", description = "A self-hosted retail appliance: feeds and shopper events in; search, recommendations, personal answers and reports out."),
     paths(
         search::simple, search::full, search::full_look, search::similar, search::suggest, search::attributes,
         products::list, products::one, products::put, products::patch, products::delete, products::variants, products::image, products::export,
         availability::put, availability::batch,
         feeds::create, feeds::products_batch, feeds::one, feeds::rejects, feeds::report,
         tasks::list, tasks::one, tasks::events, tasks::cancel,
+        events::record,
+        recommend::recommend, recommend::simple, recommend::bought_together, recommend::also_viewed, recommend::complete_the_look,
+        shoppers::user, shoppers::erase, shoppers::merge, shoppers::session,
+        reports::daily, reports::days, reports::attribution,
+        experiments::list, experiments::put, experiments::delete, experiments::results, experiments::replay,
         operations::livez, operations::readyz, operations::version, operations::metrics_text, operations::openapi_json,
         operations::registry, operations::config, operations::models, operations::dead_letters, operations::redrive,
     ),
-    components(schemas(ProblemBody)),
+    components(schemas(ProblemBody, recommend::LogicName, reports::Format)),
     tags(
         (name = "search", description = "Ranked answers: by words, picture, product or vector"),
         (name = "products", description = "The catalog, one product or all of them"),
         (name = "availability", description = "Price and stock alone: visible everywhere within a second"),
         (name = "feeds", description = "Whole catalogs and changes, read in the background"),
+        (name = "events", description = "What shoppers do: durable when acknowledged, and in the next answer"),
+        (name = "recommendations", description = "What to show this shopper, beside this product, for this cart"),
+        (name = "shoppers", description = "All that is held of a shopper, login, erasure, sessions"),
+        (name = "reports", description = "The day in numbers, and what lists brought"),
+        (name = "experiments", description = "Which way to answer is better, and what another one would have shown"),
         (name = "tasks", description = "How far background work is"),
         (name = "operations", description = "Health, metrics, queues, settings"),
     )

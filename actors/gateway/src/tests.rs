@@ -1,6 +1,7 @@
 //! Robin driven over HTTP, with fakes in its neighbours' places.
 
 mod answers;
+mod behaviour;
 mod connections;
 mod contract;
 mod fakes;

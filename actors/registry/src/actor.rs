@@ -1,14 +1,16 @@
-//! The shell: keeps the history of configurations.
+//! The shell: keeps the history of configurations, and the experiments.
 
 use std::ops::Bound;
 use std::sync::Arc;
 
-use kit::{Clock, Mail};
-use protocol::registry::{RegistryMsg, Setting};
+use kit::{Clock, Mail, Reply};
+use protocol::experiments::Experiment;
+use protocol::registry::{EXPERIMENTS_MAX, RegistryMsg, Setting};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use store::{Durability, Keyspace, Op, Record, Store, StoreError};
 
-use crate::records::ConfigVersion;
+use crate::records::{ConfigVersion, ExperimentRecord};
+use crate::view::View;
 
 /// Configurations kept; the oldest go first.
 const HISTORY_MAX: usize = 100;
@@ -20,6 +22,8 @@ pub struct Args {
     pub store: Arc<dyn Store>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// What readers see.
+    pub view: Arc<View>,
 }
 
 /// Keeps the history of configurations.
@@ -31,20 +35,59 @@ impl Actor for Wayne {
     type Arguments = Args;
 
     async fn pre_start(&self, _: ActorRef<Self::Msg>, args: Args) -> Result<Args, ActorProcessingErr> {
+        publish(&args)?;
         Ok(args)
     }
 
     async fn handle(&self, _: ActorRef<Self::Msg>, mail: Self::Msg, args: &mut Args) -> Result<(), ActorProcessingErr> {
         let Some((_, message)) = mail.open() else { return Ok(()) };
-        match message {
-            RegistryMsg::RecordConfig { settings, reply } => {
-                let recorded = record(args, &settings).await;
-                let failed = recorded.as_ref().err().cloned();
-                reply.send(recorded);
-                failed.map_or(Ok(()), |error| Err(error.into()))
-            }
+        let failed = match message {
+            RegistryMsg::RecordConfig { settings, reply } => answered(reply, record(args, &settings).await),
+            RegistryMsg::PutExperiment { experiment, reply } => answered(reply, put_experiment(args, experiment).await),
+            RegistryMsg::DeleteExperiment { name, reply } => answered(reply, delete_experiment(args, &name).await),
+        };
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+}
+
+/// Answers, and gives the failure: it has the actor restarted.
+fn answered<T>(reply: Reply<Result<T, String>>, result: Result<T, String>) -> Option<String> {
+    let failed = result.as_ref().err().cloned();
+    reply.send(result);
+    failed
+}
+
+/// Reads all definitions and shows them.
+fn publish(args: &Args) -> Result<(), StoreError> {
+    let kept = args.store.range(Keyspace::Experiments, (Bound::Unbounded, Bound::Unbounded), EXPERIMENTS_MAX)?.entries;
+    let mut experiments = Vec::with_capacity(kept.len());
+    for (key, bytes) in kept {
+        let record = ExperimentRecord::unseal(&key, &bytes).map_err(|error| error.to_string());
+        match record.and_then(|record| serde_json::from_str(&record.json).map_err(|error| error.to_string())) {
+            Ok(experiment) => experiments.push(experiment),
+            Err(error) => tracing::error!(%error, name = %String::from_utf8_lossy(&key), "an experiment cannot be read and rests"),
         }
     }
+    args.view.set_experiments(experiments);
+    Ok(())
+}
+
+async fn put_experiment(args: &Args, experiment: Experiment) -> Result<(), String> {
+    let text = |error: StoreError| error.to_string();
+    let key = experiment.name.clone().into_bytes();
+    let json = serde_json::to_string(&experiment).map_err(|error| error.to_string())?;
+    let value = ExperimentRecord { json }.seal(&key).map_err(|error| error.to_string())?;
+    args.store.commit(vec![Op::Put { space: Keyspace::Experiments, key, value }], Durability::Flushed).await.map_err(text)?;
+    publish(args).map_err(text)
+}
+
+async fn delete_experiment(args: &Args, name: &str) -> Result<bool, String> {
+    let text = |error: StoreError| error.to_string();
+    let key = name.as_bytes().to_vec();
+    let was_there = args.store.get(Keyspace::Experiments, &key).map_err(text)?.is_some();
+    args.store.commit(vec![Op::Delete { space: Keyspace::Experiments, key }], Durability::Flushed).await.map_err(text)?;
+    publish(args).map_err(text)?;
+    Ok(was_there)
 }
 
 async fn record(args: &Args, settings: &[Setting]) -> Result<u64, String> {

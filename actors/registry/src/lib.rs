@@ -1,6 +1,6 @@
 //! Wayne keeps the registry: who runs and how well, and with which configuration the house was started.
 //!
-//! Alone owns: the history of configurations. Invariants: a configuration is validated as a whole before anything opens,
+//! Alone owns: the history of configurations, and the definitions of experiments. Invariants: a configuration is validated as a whole before anything opens,
 //! and every setting says where its value comes from. May forget: everything but the history; states of actors live on
 //! the supervisors' board. Never holds business data.
 

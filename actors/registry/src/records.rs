@@ -18,3 +18,15 @@ impl Record for ConfigVersion {
     const KIND: u16 = 0x0901;
     const SCHEMA: u16 = 1;
 }
+
+/// An experiment's definition, under its name.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ExperimentRecord {
+    /// The definition as JSON: it is read by the same rules as one that is sent.
+    pub(crate) json: String,
+}
+
+impl Record for ExperimentRecord {
+    const KIND: u16 = 0x0D01;
+    const SCHEMA: u16 = 1;
+}

@@ -14,7 +14,7 @@ use session::figures::{Figure, Options, measure};
 use crate::cli::{Common, Outcome};
 
 #[derive(Clone, Args)]
-pub(super) struct FlashArgs {
+pub(in crate::cli) struct FlashArgs {
     /// Products with an offer
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=5_000_000))]
     products: u32,

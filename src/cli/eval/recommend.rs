@@ -13,7 +13,7 @@ use super::{Failure, Outcome, read};
 use crate::output::Output;
 
 #[derive(Args)]
-pub(super) struct RecommendArgs {
+pub(in crate::cli) struct RecommendArgs {
     /// What is known: sessions (.txt, items parted by blanks), baskets (.txt, by commas) or interactions (.csv with user, item, ts)
     #[arg(long, required = true, num_args = 1.., value_name = "FILES")]
     train: Vec<PathBuf>,

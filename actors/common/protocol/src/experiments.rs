@@ -13,18 +13,37 @@ pub const WEIGHT_MAX: u32 = 1_000_000;
 /// The longest name of an experiment or an arm, and the longest salt, in characters.
 pub const NAME_CHARS_MAX: usize = 64;
 
+/// What an arm changes in the recommendations of this house; what is absent stays as asked and set. An arm that changes nothing here
+/// is for what the shop's own pages do differently.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Treatment {
+    /// Another kind of list, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logic: Option<String>,
+    /// How much the shopper counts in the order, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strength: Option<f32>,
+    /// The share of places that is left to trials, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explore_share: Option<f32>,
+}
+
 /// One way to answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Arm {
     /// Its name, unique in the experiment.
     pub name: String,
     /// Its share of the shoppers, relative to the other arms'. 0: nobody.
     pub weight: u32,
+    /// What it changes.
+    #[serde(default)]
+    pub treatment: Treatment,
 }
 
 /// A comparison of ways to answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
     /// Its name.
@@ -63,6 +82,10 @@ impl Experiment {
         }
         if self.arms.iter().any(|arm| arm.weight > WEIGHT_MAX) || self.arms.iter().all(|arm| arm.weight == 0) {
             problems.push(("arms", format!("weights must be 0 to {WEIGHT_MAX} and not all 0")));
+        }
+        let is_share = |share: Option<f32>| share.is_none_or(|share| (0.0..=1.0).contains(&share));
+        if !self.arms.iter().all(|arm| is_share(arm.treatment.strength) && is_share(arm.treatment.explore_share)) {
+            problems.push(("arms", "strength and explore_share must be between 0 and 1".into()));
         }
         problems
     }
@@ -103,7 +126,8 @@ mod tests {
     use super::*;
 
     fn experiment(name: &str, weights: &[u32]) -> Experiment {
-        let arms = weights.iter().enumerate().map(|(at, weight)| Arm { name: format!("arm-{at}"), weight: *weight }).collect();
+        let arms =
+            weights.iter().enumerate().map(|(at, weight)| Arm { name: format!("arm-{at}"), weight: *weight, ..Arm::default() }).collect();
         Experiment { name: name.into(), arms, salt: String::new(), is_active: true, placements: Vec::new() }
     }
 

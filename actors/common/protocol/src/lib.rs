@@ -1,6 +1,7 @@
 //! What actors say to one another: one module an actor, with its messages, its errors and the view that readers take.
 //! An actor crate names this crate and never another actor crate.
 
+pub mod archive;
 pub mod cache;
 pub mod catalog;
 pub mod experiments;

@@ -6,8 +6,13 @@ use kit::Reply;
 pub use kit::{ActorState, ActorStatus};
 use serde::Serialize;
 
+use crate::experiments::Experiment;
+
 /// The runtime name.
 pub const NAME: &str = "wayne";
+
+/// The most experiments that are defined at a time.
+pub const EXPERIMENTS_MAX: usize = 100;
 
 /// Where a setting's value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -44,6 +49,20 @@ pub enum RegistryMsg {
         /// The number of this configuration in the history, from 1.
         reply: Reply<Result<u64, String>>,
     },
+    /// Define an experiment, or change the one of that name.
+    PutExperiment {
+        /// The definition, free of problems.
+        experiment: Experiment,
+        /// Answered when it is durable and in force.
+        reply: Reply<Result<(), String>>,
+    },
+    /// Forget an experiment's definition.
+    DeleteExperiment {
+        /// Which.
+        name: String,
+        /// Whether it was there.
+        reply: Reply<Result<bool, String>>,
+    },
 }
 
 /// What readers see of the house.
@@ -52,4 +71,6 @@ pub trait RegistryReader: Send + Sync {
     fn actors(&self) -> Vec<ActorStatus>;
     /// The settings in force, in key order.
     fn settings(&self) -> Arc<[Setting]>;
+    /// The experiments, in name order.
+    fn experiments(&self) -> Arc<[Experiment]>;
 }

@@ -480,4 +480,37 @@ addEventListener("keydown", (event) => {
     words?.focus();
   }
 });
+// What the visitor does is told to the box, so that the next page knows it.
+const visitor = (() => {
+  const known = document.cookie.match(/(?:^|;\s*)gotham_visitor=([\w-]+)/)?.[1];
+  const name = known ?? (crypto.randomUUID?.() ?? `${Date.now()}-${Math.floor(Math.random() * 1e9)}`);
+  document.cookie = `gotham_visitor=${name}; path=/; max-age=31536000; samesite=lax`;
+  return name;
+})();
+
+/** Tells one event; it goes out even when the page is left. */
+function tell(event) {
+  const body = JSON.stringify({ ...event, event_id: crypto.randomUUID?.(), visitor_id: visitor, at: new Date().toISOString() });
+  return fetch("/v1/events", { method: "POST", body, keepalive: true, headers: { "content-type": "application/json" } }).catch(() => {});
+}
+
+/** The page's product was seen; shelves were shown. */
+function seen() {
+  const product = location.pathname.match(/^\/store\/p\/([^/]+)$/)?.[1];
+  if (product) tell({ type: "view", product_id: decodeURIComponent(product) });
+  for (const shelf of document.querySelectorAll("[data-token]")) {
+    const items = [...shelf.querySelectorAll("[data-product]")].map((card) => ({ product_id: card.dataset.product, position: Number(card.dataset.position) }));
+    if (items.length) tell({ type: "impression", attribution_token: shelf.dataset.token, items });
+  }
+}
+document.addEventListener("click", (event) => {
+  const card = event.target.closest?.("[data-token] [data-product]");
+  if (card) tell({ type: "click", attribution_token: card.closest("[data-token]").dataset.token, product_id: card.dataset.product, position: Number(card.dataset.position) });
+  const button = event.target.closest?.("[data-event]");
+  if (button) {
+    button.disabled = true;
+    tell({ type: button.dataset.event, product_id: button.dataset.product }).then(() => { button.textContent = button.dataset.done; });
+  }
+});
 ready();
+seen();

@@ -77,23 +77,31 @@ pub(crate) fn card(card: &Card) -> Markup {
 
 /// A product in a grid that stands for several forms of it.
 pub(crate) fn card_with(card: &Card, forms: Option<usize>) -> Markup {
+    html! { li .card { (inner(card, forms, "")) } }
+}
+
+/// A recommended product: which one, in which place, and why.
+pub(crate) fn card_because(card: &Card, id: &str, rank: usize, reason: &str) -> Markup {
+    html! { li .card data-product=(id) data-position=(rank) { (inner(card, None, reason)) } }
+}
+
+fn inner(card: &Card, forms: Option<usize>, reason: &str) -> Markup {
     html! {
-        li .card {
-            a href={ "/store/p/" (path_segment(&card.id)) } {
-                (photo(card.image.as_deref(), ""))
-                span .about {
-                    @if let Some(brand) = &card.brand { span .brand { (brand) } }
-                    span .title { (card.title) }
-                    @if let Some(forms) = forms { span .forms { (forms) " forms" } }
-                    span .row {
-                        (price(card.price.as_ref(), card.sale_price.as_ref()))
-                        (stock(card.availability, card.quantity))
-                    }
+        a href={ "/store/p/" (path_segment(&card.id)) } {
+            (photo(card.image.as_deref(), ""))
+            span .about {
+                @if let Some(brand) = &card.brand { span .brand { (brand) } }
+                span .title { (card.title) }
+                @if let Some(forms) = forms { span .forms { (forms) " forms" } }
+                @if !reason.is_empty() { span .because { (reason) } }
+                span .row {
+                    (price(card.price.as_ref(), card.sale_price.as_ref()))
+                    (stock(card.availability, card.quantity))
                 }
             }
-            a .like href={ "/store?like=" (path_segment(&card.id)) } aria-label={ "More like " (card.title) } title="More like this" {
-                svg viewBox="0 0 24 24" aria-hidden="true" { path d="M8 4h12v12H8zM4 8v12h12" {} }
-            }
+        }
+        a .like href={ "/store?like=" (path_segment(&card.id)) } aria-label={ "More like " (card.title) } title="More like this" {
+            svg viewBox="0 0 24 24" aria-hidden="true" { path d="M8 4h12v12H8zM4 8v12h12" {} }
         }
     }
 }

@@ -2,12 +2,13 @@
 
 mod narrow;
 mod product;
+mod visitor;
 
 use axum::extract::{Query, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, Redirect};
 use bytes::Bytes;
-use domain::FacetRequest;
+use domain::{FacetRequest, Shopper};
 use kit::Context;
 use maud::{Markup, html};
 use protocol::search::{AttributeInfo, HITS_MAX};
@@ -19,6 +20,7 @@ use crate::pages::layout::{Frame, page};
 use crate::pages::parts::{self, address, thousands};
 use crate::problem::{Answer, Problem};
 use crate::routes::App;
+use crate::routes::recommend::LogicName;
 use crate::routes::search::{self, Ask, BoxItems, Item, LookBody, Ranked, SearchBody};
 
 pub(crate) use product::detail;
@@ -57,14 +59,32 @@ struct Content {
 }
 
 /// The grid: everything, what was searched for, or what is like a product.
-pub(crate) async fn browse(State(app): State<App>, Ctx(context): Ctx, Query(pairs): Query<Vec<(String, String)>>) -> Answer<Html<String>> {
+pub(crate) async fn browse(
+    State(app): State<App>,
+    Ctx(context): Ctx,
+    Query(pairs): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Answer<Html<String>> {
+    let is_front = pairs.is_empty();
     let view = View::read(pairs);
     let attributes = app.shelf.attributes(&app).await?;
     let content = match list(&app, &context, &view, None, &attributes).await {
         Ok(content) => content,
         Err(problem) => refused(problem)?,
     };
-    Ok(frame(&app, &view, &attributes, &content))
+    let shelves = if is_front { front(&app, &context, visitor::visitor(&headers).as_deref()).await } else { Markup::default() };
+    Ok(frame(&app, &view, &attributes, &content, &shelves))
+}
+
+/// What stands above everything on the front page: for this visitor, and for everybody.
+async fn front(app: &App, context: &Context, who: Option<&str>) -> Markup {
+    let has_history = who.is_some_and(|who| app.house.sessions.shopper(&Shopper::visitor(who)).is_some());
+    let own = if has_history { visitor::shelf(app, context, LogicName::ForYou, "home", who, None).await } else { None };
+    let trending = visitor::shelf(app, context, LogicName::Trending, "home_trending", who, None).await;
+    html! {
+        (visitor::row("For you", own.as_ref()))
+        (visitor::row("Trending now", trending.as_ref()))
+    }
 }
 
 /// The grid of what looks like a photo, or like the boxes drawn on it.
@@ -77,7 +97,7 @@ pub(crate) async fn by_photo(State(app): State<App>, Ctx(context): Ctx, request:
         Ok(content) => content,
         Err(problem) => refused(problem)?,
     };
-    Ok(frame(&app, &view, &attributes, &content))
+    Ok(frame(&app, &view, &attributes, &content, &Markup::default()))
 }
 
 async fn photo(
@@ -177,10 +197,11 @@ fn refused(problem: Problem) -> Answer<Content> {
     Ok(Content { heading: "That did not work".to_owned(), note: problem.detail, shown: Shown::Nothing, is_photo: false })
 }
 
-fn frame(app: &App, view: &View, attributes: &[AttributeInfo], content: &Content) -> Html<String> {
+fn frame(app: &App, view: &View, attributes: &[AttributeInfo], content: &Content, shelves: &Markup) -> Html<String> {
     let main = html! {
         (stage())
         div #view {
+            (shelves)
             div .heading {
                 div { h1 #heading { (content.heading) } p .note role="status" { (content.note) } }
             }

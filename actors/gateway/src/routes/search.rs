@@ -21,7 +21,7 @@ use crate::problem::{Answer, Problem};
 use crate::routes::{App, products};
 use crate::schema::{AttributeDoc, Card, FacetCountsDoc, SuggestionDoc};
 
-pub(crate) use ask::{Ask, crop};
+pub(crate) use ask::{Ask, crop, filter as parsed_filter, ids, product_id};
 pub(crate) use body::{LookBody, Mode, OneOrMany, SearchBody, from_form, listed, read_form};
 pub(crate) use run::{find, look, run};
 
@@ -188,7 +188,7 @@ pub(crate) struct SimpleParams {
 }
 
 /// A filter in a query parameter: JSON begins with a brace.
-fn filter_value(text: String) -> Value {
+pub(crate) fn filter_value(text: String) -> Value {
     let json = if text.trim_start().starts_with('{') { serde_json::from_str(&text).ok() } else { None };
     json.unwrap_or(Value::String(text))
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use domain::{ContentHash, PartHashes, Parts, Product, ProductId};
 use kit::{Address, ManualClock, Scene};
 use protocol::catalog::{CatalogMsg, CatalogReader, CatalogSnapshot, Change, Outcome, ProductRevision};
+use protocol::experiments::Experiment;
 use protocol::ingest::{
     FeedRequest, FeedRun, FeedRunReader, FeedSource, IngestError, IngestMsg, PutAnswer, Reject, RunCounts, RunId, RunStatus,
 };
@@ -17,6 +18,7 @@ use protocol::session::{OfferReader, OfferState};
 use protocol::vision::{Embedding, ModelInfo, PictureQuery, Space, Thumbnail, VisionCounts, VisionError, VisionMsg, VisionReader};
 use tokio::sync::watch;
 
+use super::behaviour::{self, Learned};
 use crate::house::House;
 
 /// The state behind every fake.
@@ -255,6 +257,7 @@ impl World {
     ) -> House {
         let world = Arc::clone(self);
         let readers = Arc::new(Readers(Arc::clone(self)));
+        let learned = Arc::new(Learned::new());
         House {
             catalog: readers.clone(),
             catalog_address,
@@ -266,6 +269,14 @@ impl World {
             nightwing,
             vision: readers.clone(),
             searcher: readers.clone(),
+            log: behaviour::log(self),
+            recommender: learned.clone(),
+            personalizer: learned.clone(),
+            sessions: learned.clone(),
+            cache: learned.clone(),
+            reports: learned.clone(),
+            lab: learned,
+            wayne: Address::new(protocol::registry::NAME, 1),
             registry: readers,
             clock: Arc::new(ManualClock::new(1_700_000_100_000)),
             spool: self.folder.path().join("spool"),
@@ -394,6 +405,10 @@ impl RegistryReader for Readers {
             value: "\"127.0.0.1:8742\"".into(),
             source: protocol::registry::ConfigSource::Default,
         }])
+    }
+
+    fn experiments(&self) -> Arc<[Experiment]> {
+        Arc::new([])
     }
 }
 

@@ -10,12 +10,14 @@ use protocol::search::AttributeInfo;
 use serde::Deserialize;
 
 use super::search_form;
+use super::visitor::{self, shelf, visitor};
 use crate::edge::Ctx;
 use crate::extract::Params;
 use crate::logic::storefront::{chosen_name, path_value};
 use crate::pages::layout::{Frame, page};
 use crate::pages::parts::{self, address};
 use crate::problem::{Answer, Problem};
+use crate::routes::recommend::LogicName;
 use crate::routes::search::{self, Ask};
 use crate::routes::{App, shop};
 use crate::schema::{Card, image_path};
@@ -62,8 +64,13 @@ pub(crate) async fn detail(
     // The product itself is worth showing without its neighbours.
     let similar: Vec<Card> = similar.map(|ranked| ranked.items.into_iter().map(|item| item.product).collect()).unwrap_or_default();
     let attributes = app.shelf.attributes(&app).await?;
+    let (who, this) = (visitor(&headers), Some(id.as_str()));
+    let together = shelf(&app, &context, LogicName::BoughtTogether, "product_page_together", who.as_deref(), this).await;
+    let viewed = shelf(&app, &context, LogicName::AlsoViewed, "product_page", who.as_deref(), this).await;
     let main = html! {
         (product(&app, &revision, params.image, &attributes))
+        (visitor::row("Bought together", together.as_ref()))
+        (visitor::row("People also viewed", viewed.as_ref()))
         (row("Other forms", &shop::siblings(&app, &revision), None))
         (row("Similar items", &similar, Some(&link("/store", "like", revision.product.id.as_str()))))
     };
@@ -116,6 +123,10 @@ fn product(app: &App, revision: &ProductRevision, shown: usize, attributes: &[At
                         (parts::price(offer.price.as_ref(), offer.sale_price.as_ref()))
                         (parts::stock(offer.availability, offer.quantity))
                     }
+                }
+                p .actions {
+                    button type="button" data-event="add_to_cart" data-product=(id) data-done="In the cart" { "Add to cart" }
+                    button type="button" data-event="purchase" data-product=(id) data-done="Bought" { "Buy now" }
                 }
                 @for paragraph in product.description.lines().filter(|line| !line.trim().is_empty()) { p .text { (paragraph) } }
                 (variants(product))

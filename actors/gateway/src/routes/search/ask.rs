@@ -178,7 +178,7 @@ pub(crate) fn crop([x, y, width, height]: [f32; 4], pointer: &str) -> Answer<Cro
     }
 }
 
-fn product_id(text: &str, pointer: &str) -> Answer<ProductId> {
+pub(crate) fn product_id(text: &str, pointer: &str) -> Answer<ProductId> {
     text.parse().map_err(|error: domain::IdError| Problem::field(pointer, "invalid_id", error.to_string()))
 }
 
@@ -187,7 +187,7 @@ pub(crate) fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-fn ids(texts: &[String], pointer: &str, count_max: usize) -> Answer<Vec<ProductId>> {
+pub(crate) fn ids(texts: &[String], pointer: &str, count_max: usize) -> Answer<Vec<ProductId>> {
     if texts.len() > count_max {
         return Err(Problem::field(pointer, "too_many", format!("at most {count_max}")));
     }
