@@ -34,7 +34,7 @@ impl Trials<'static> {
     /// For orders: their items have no order.
     pub const ORDERS: Self = Self { ridges: &[30.0, 100.0, 300.0, 1_000.0], decays: &[1.0] };
     /// For histories.
-    pub const HISTORIES: Self = Self { ridges: &[30.0, 100.0, 300.0, 1_000.0], decays: &[1.0, 0.9, 0.7, 0.5] };
+    pub const HISTORIES: Self = Self { ridges: &[30.0, 100.0, 300.0, 1_000.0], decays: &[1.0, 0.9, 0.7] };
 }
 
 /// What was found best.
@@ -54,6 +54,27 @@ pub struct Choice {
     pub ndcg_own: f64,
 }
 
+/// One ridge, decay and weight, by their places among those tried, and how it did.
+struct Cell {
+    ridge: usize,
+    decay: usize,
+    weight: usize,
+    gains: Vec<f64>,
+    ndcg: f64,
+    /// Of the regression alone with this ridge and decay.
+    ndcg_ease: f64,
+}
+
+impl Cell {
+    /// Its figure and those beside it: on few questions the best of many is mostly the luckiest, and luck has no neighbours.
+    fn smoothed(&self, cells: &[Self]) -> f64 {
+        let is_near =
+            |other: &&Self| self.decay == other.decay && self.ridge.abs_diff(other.ridge) + self.weight.abs_diff(other.weight) <= 1;
+        let near: Vec<f64> = cells.iter().filter(is_near).map(|cell| cell.ndcg).collect();
+        mean(&near)
+    }
+}
+
 /// Tries everything on questions that `gram` does not know the answers of. A blend is chosen only where it gains more than the
 /// standard error of what it gains; else the weight is 0.
 ///
@@ -66,35 +87,37 @@ pub fn tune(
     settings: &FitSettings,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Choice, EaseError> {
-    let mut best: Option<(Choice, Vec<f64>)> = None;
-    let mut own = Vec::new();
-    for ridge in trials.ridges {
-        let model = match gram.fit(*ridge, settings, goes_on) {
+    let mut cells = Vec::new();
+    for (ridge, value) in trials.ridges.iter().enumerate() {
+        let model = match gram.fit(*value, settings, goes_on) {
             Err(EaseError::Rounding) => continue,
             fitted => fitted?,
         };
-        for decay in trials.decays {
-            let gains = gains(&model, *decay, queries);
-            let means: Vec<f64> = gains.iter().map(|gains| mean(gains)).collect();
-            let (ndcg_own, ndcg_ease) = (means[0], means[WEIGHTS.len() - 1]);
-            for ((gains, ndcg), weight) in gains.iter().zip(&means).zip(&WEIGHTS[..WEIGHTS.len() - 1]) {
-                if best.as_ref().is_none_or(|(choice, _)| *ndcg > choice.ndcg) {
-                    best =
-                        Some((Choice { ridge: *ridge, decay: *decay, weight: *weight, ndcg: *ndcg, ndcg_ease, ndcg_own }, gains.clone()));
-                }
-            }
-            // Without a weight no ridge and no decay makes a difference.
-            if own.is_empty() {
-                own.clone_from(&gains[0]);
-            }
+        for (decay, value) in trials.decays.iter().enumerate() {
+            let mut gains = gains(&model, *value, queries);
+            let ndcg_ease = gains.pop().map_or(0.0, |gains| mean(&gains));
+            let of = |(weight, gains): (usize, Vec<f64>)| Cell { ridge, decay, weight, ndcg: mean(&gains), gains, ndcg_ease };
+            cells.extend(gains.into_iter().enumerate().map(of));
         }
     }
-    let (mut choice, gains) = best.ok_or(EaseError::Rounding)?;
-    let differences: Vec<f64> = gains.iter().zip(&own).map(|(blend, own)| blend - own).collect();
-    if mean(&differences) <= standard_error(&differences) {
-        choice = Choice { weight: 0.0, ndcg: choice.ndcg_own, ..choice };
-    }
-    Ok(choice)
+    // Of equals the first: the least ridge, decay and weight.
+    let better = |best: Option<(f64, usize)>, (place, cell): (usize, &Cell)| {
+        let smoothed = cell.smoothed(&cells);
+        if best.is_none_or(|(most, _)| smoothed > most) { Some((smoothed, place)) } else { best }
+    };
+    let best = cells.iter().enumerate().fold(None, better).and_then(|(_, place)| cells.get(place)).ok_or(EaseError::Rounding)?;
+    // Without a weight no ridge and no decay makes a difference.
+    let own = cells.iter().find(|cell| cell.weight == 0).ok_or(EaseError::Rounding)?;
+    let differences: Vec<f64> = best.gains.iter().zip(&own.gains).map(|(blend, own)| blend - own).collect();
+    let helps = mean(&differences) > standard_error(&differences);
+    Ok(Choice {
+        ridge: trials.ridges[best.ridge],
+        decay: trials.decays[best.decay],
+        weight: if helps { WEIGHTS[best.weight] } else { 0.0 },
+        ndcg: if helps { best.ndcg } else { own.ndcg },
+        ndcg_ease: best.ndcg_ease,
+        ndcg_own: own.ndcg,
+    })
 }
 
 /// The gain of every question for each weight.
