@@ -15,10 +15,10 @@ pub struct Config {
     pub batch_records_max: usize,
     /// The state is written to disk after so many events; a restart applies at most that many again.
     pub checkpoint_events_max: u64,
-    /// Newest events of the log that the nightly regression is fitted on; it holds about 100 bytes of each.
+    /// Newest events of the log that the nightly regression is fitted on; it holds a few hundred bytes of each meanwhile.
     pub ease_events_max: usize,
-    /// How often a regression of every product on all others is fitted, in hours; 0 for never. It is also fitted after a start and when
-    /// the log has doubled, for which lists of carts and shoppers are better where it helps.
+    /// How often a regression of the busiest products on one another is fitted, in hours, for the lists of carts and of shoppers; 0 for
+    /// never. It is also fitted after a start and when the log has doubled.
     pub ease_interval_hours: u64,
     /// The busiest products that it is fitted for: it takes 4 bytes of each pair and time that grows with the cube.
     pub ease_items_max: usize,

@@ -85,14 +85,17 @@ pub(crate) fn fit(harvested: &Harvested, plan: &Plan, goes_on: &dyn Fn() -> bool
         known: (0..).zip(&harvested.orders).map(|(order, row)| if held_orders.contains(&order) { 0 } else { row.len() }).collect(),
         queries: cart_queries(&harvested.orders, &held_orders, &state, goes_on)?,
     };
-    let carts = regression(&orders, &Trials::ORDERS, harvested, plan, goes_on)?;
     let histories = Rows {
         rows: &harvested.histories,
         known: (0..).zip(&harvested.histories).map(|(shopper, row)| row.len() - usize::from(held_items.contains_key(&shopper))).collect(),
         queries: history_queries(&harvested.histories, &held_items, &state, plan.settings.bounds.history_max, goes_on)?,
     };
+    // Before the matrix is made, so that both are not held at once.
     drop(state);
-    Ok(Regressions { carts, histories: regression(&histories, &Trials::HISTORIES, harvested, plan, goes_on)? })
+    Ok(Regressions {
+        carts: regression(&orders, &Trials::ORDERS, harvested, plan, goes_on)?,
+        histories: regression(&histories, &Trials::HISTORIES, harvested, plan, goes_on)?,
+    })
 }
 
 /// Orders held back, from all over.

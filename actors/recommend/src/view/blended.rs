@@ -19,11 +19,12 @@ impl Asking<'_> {
         match self.query.logic {
             Logic::BoughtTogether if self.items.len() >= CART_ITEMS_MIN => {
                 let regression = regressions.carts.as_ref()?;
+                let history: Vec<u32> = self.items.iter().rev().copied().collect();
+                let mixing = Mixing::new(self, regression, &history)?;
                 let allow = |item: u32| self.name(item).is_some_and(allowed);
                 let request = Request::new(POOL_MAX.max(limit)).allowing(&allow);
                 let own = with_scratch(|scratch| self.state.complete_cart(&self.items, &request, scratch));
-                let history: Vec<u32> = self.items.iter().rev().copied().collect();
-                Some(Mixing::new(self, regression, &history)?.list(own, limit, allowed, HashSet::clone))
+                Some(mixing.list(own, limit, allowed, HashSet::clone))
             }
             Logic::ForYou if self.query.products.is_empty() => {
                 let regression = regressions.histories.as_ref()?;
@@ -46,6 +47,9 @@ impl Asking<'_> {
     /// Those of some products that a shopper has not dismissed. What was dismissed is in no list of the state, and what was not is, as
     /// everything that somebody was interested in is popular at least.
     fn undismissed(&self, shopper: &str, items: &HashSet<u32>) -> HashSet<u32> {
+        if items.is_empty() {
+            return HashSet::new();
+        }
         let allow = |item: u32| items.contains(&item);
         let request = Request::new(items.len()).allowing(&allow);
         let found = with_scratch(|scratch| self.state.for_you(History::Shopper(shopper), self.blend, &request, scratch));
