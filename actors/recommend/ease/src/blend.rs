@@ -3,7 +3,7 @@
 use crate::model::Sums;
 
 /// The best items of the regression that a blend considers; as many of the other ranking are enough.
-pub const POOL_MAX: usize = 500;
+pub const POOL_MAX: usize = 200;
 
 /// An item of a blend.
 #[derive(Clone, Copy, Debug, PartialEq)]
