@@ -12,8 +12,11 @@ use kit::{Address, Board, CallError, Clock, Context, Priority, SystemClock, Tree
 use protocol::catalog::CatalogReader;
 use protocol::gateway::GatewayMsg;
 use protocol::ingest::{FeedRunReader, IngestMsg};
+use protocol::personalize::Personalizer;
 use protocol::queue::QueueReader;
+use protocol::recommend::Recommender;
 use protocol::registry::{RegistryMsg, Setting};
+use protocol::reports::ReportReader;
 use protocol::search::Searcher;
 use protocol::session::OfferReader;
 use protocol::vision::VisionReader;
@@ -96,6 +99,12 @@ pub struct House {
     pub journal: Journal,
     /// What shoppers did.
     pub events: EventLog,
+    /// Superman's proposals.
+    pub recommender: Arc<dyn Recommender>,
+    /// Two Face's order.
+    pub personalizer: Arc<dyn Personalizer>,
+    /// Mocha's reports.
+    pub reports: Arc<dyn ReportReader>,
     store: Arc<dyn Store>,
     readiness: Arc<Readiness>,
     listener: Option<SocketAddr>,
@@ -180,7 +189,7 @@ impl House {
         let silence_max = Duration::from_secs(config.storage.watchdog_silence_seconds_max);
         let tree = Tree::start(tree(&addresses, casts, &ground.board)).await.map_err(HouseError::Machine)?;
         record_config(addresses.wayne.clone(), settings);
-        let Views { watchtower, flash, gordon, batman, nightwing, joker, .. } = views;
+        let Views { watchtower, flash, gordon, batman, nightwing, joker, superman, two_face, mocha, .. } = views;
         let Ground { data, store, journal, events, .. } = ground;
         Ok(Self {
             joker: addresses.joker.clone(),
@@ -193,6 +202,9 @@ impl House {
             offers: flash,
             journal,
             events,
+            recommender: superman,
+            personalizer: two_face,
+            reports: mocha,
             store,
             readiness,
             listener: listening_on,
@@ -328,15 +340,7 @@ impl Views {
                 view: Arc::clone(&self.flash),
             },
             alfred: archive::Args { config: config.archive.clone(), log: events.clone(), clock: Arc::clone(clock) },
-            superman: recommend::Args {
-                config: config.recommend.clone(),
-                log: events.clone(),
-                dir: data.recommend().join(recommend::NAME),
-                catalog: Arc::clone(&catalog),
-                vision: Arc::clone(&self.nightwing) as _,
-                searcher: Arc::clone(&self.batman) as _,
-                view: Arc::clone(&self.superman),
-            },
+            superman: self.superman(config, ground),
             two_face: personalize::Args {
                 config: config.personalize.clone(),
                 log: events.clone(),
@@ -389,6 +393,18 @@ impl Views {
                 inbox: data.inbox(),
             },
             robin: None,
+        }
+    }
+
+    fn superman(&self, config: &Config, ground: &Ground) -> recommend::Args {
+        recommend::Args {
+            config: config.recommend.clone(),
+            log: ground.events.clone(),
+            dir: ground.data.recommend().join(recommend::NAME),
+            catalog: Arc::clone(&self.watchtower) as _,
+            vision: Arc::clone(&self.nightwing) as _,
+            searcher: Arc::clone(&self.batman) as _,
+            view: Arc::clone(&self.superman),
         }
     }
 

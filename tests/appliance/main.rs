@@ -2,6 +2,7 @@
 
 mod support;
 
+mod behaviour;
 mod command_line;
 mod faults;
 mod http;

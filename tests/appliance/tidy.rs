@@ -27,7 +27,7 @@ const MAY_NAME: [(&str, &[&str]); 27] = [
     ("personalize", &["domain", "events", "kit", "protocol", "store", "taste"]),
     ("taste", &[]),
     ("queue", &["domain", "kit", "protocol", "store"]),
-    ("archive", &["events", "kit", "protocol", "store"]),
+    ("archive", &["domain", "events", "kit", "protocol", "store"]),
     ("behaviour", &[]),
     ("ease", &[]),
     ("recommend", &["behaviour", "domain", "ease", "events", "kit", "protocol", "store"]),

@@ -28,9 +28,9 @@ const PAGE_MAX: usize = 256;
 /// New products compared in one round; the rest follows in the next.
 const ROUND_MAX: usize = 256;
 /// Products asked for to find enough known ones among them.
-const NEAR_ASKED: usize = 60;
+const NEAR_ASKED: usize = 200;
 /// Known products that a new one inherits from.
-const NEAR_MAX: usize = 20;
+const NEAR_MAX: usize = 100;
 /// Events from which on a product is known by what was done with it.
 const KNOWN_EVENTS_MIN: u32 = 20;
 const SEARCH_TIMEOUT: Duration = Duration::from_secs(10);

@@ -327,7 +327,7 @@ async fn a_regression_has_its_say_in_lists_for_carts_and_shoppers() {
         products: products.iter().map(|name| id(name)).collect(),
         limit: 6,
     };
-    for (logic, cart) in [(Logic::ForYou, &[][..]), (Logic::BoughtTogether, &["a3", "a5"])] {
+    for (logic, cart) in [(Logic::ForYou, &[][..]), (Logic::ForCart, &["a3", "a5"])] {
         let answer = stage.args.view.candidates(&query(logic, cart), &|_| true);
         for (source, partner) in [("a3", "b3"), ("a5", "b5")] {
             let found = answer.iter().find(|candidate| candidate.product.as_str() == partner).expect("the partner is proposed");
@@ -342,9 +342,9 @@ async fn a_regression_has_its_say_in_lists_for_carts_and_shoppers() {
         let strict = stage.args.view.candidates(&query(logic, cart), &|name| name == "b5");
         assert_eq!(strict.iter().map(|candidate| candidate.product.as_str()).collect::<Vec<_>>(), ["b5"]);
     }
-    let pairs_alone = stage.args.view.candidates(&query(Logic::BoughtTogether, &["a3"]), &|_| true);
+    let pairs_alone = stage.args.view.candidates(&query(Logic::BoughtTogether, &["a3", "a5"]), &|_| true);
     let has_say = |strategy: &str| pairs_alone.iter().flat_map(|candidate| &candidate.reasons).any(|reason| reason.strategy == strategy);
-    assert!(has_say("together") && !has_say("ease"), "beside one product pairs are shown that chance does not explain");
+    assert!(has_say("together") && !has_say("ease"), "beside products pairs alone are shown, those that chance does not explain");
     stage.append(vec![event(100_003, "guest", EventKind::Dismiss, "b5", now_ms + 7_200_001)]).await;
     stage.caught_up().await;
     let answer = stage.args.view.candidates(&query(Logic::ForYou, &[]), &|_| true);

@@ -68,6 +68,7 @@ impl Asking<'_> {
                 self.items.last().map(|item| self.state.viewed_then_bought(*item, &request, scratch)).unwrap_or_default()
             }
             Logic::BoughtTogether => self.state.for_cart(&self.items, &request, scratch),
+            Logic::ForCart => self.state.complete_cart(&self.items, &request, scratch),
             Logic::BuyAgain => self.state.buy_again(shopper, &request),
             Logic::RecentlyViewed => self.state.recently_viewed(shopper, &request),
             Logic::Trending => self.state.popular(Window::Hours, None, &request),

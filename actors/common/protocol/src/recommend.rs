@@ -22,8 +22,10 @@ pub enum Logic {
     AlsoViewed,
     /// What is bought after these products were viewed.
     ViewedThenBought,
-    /// What is bought in one order with these products.
+    /// What is bought in one order with these products: only pairs that chance does not explain.
     BoughtTogether,
+    /// What to add to a cart of these products: every pair counts, and popularity beside.
+    ForCart,
     /// What this shopper buys regularly.
     BuyAgain,
     /// What this shopper saw last.
@@ -42,6 +44,7 @@ impl Logic {
             Self::AlsoViewed => "also_viewed",
             Self::ViewedThenBought => "viewed_then_bought",
             Self::BoughtTogether => "bought_together",
+            Self::ForCart => "for_cart",
             Self::BuyAgain => "buy_again",
             Self::RecentlyViewed => "recently_viewed",
             Self::Trending => "trending",
@@ -66,7 +69,8 @@ pub struct RecommendQuery {
 /// Why a product is proposed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reason {
-    /// Where it comes from: `visits`, `pairs`, `taste`, `together`, `viewed_then_bought`, `popular`, `content`, `again`, `recent`.
+    /// Where it comes from: `visits`, `pairs`, `taste`, `together`, `viewed_then_bought`, `popular`, `content`, `ease`, `again`,
+    /// `recent`.
     pub strategy: &'static str,
     /// The product that speaks for it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -102,6 +102,7 @@ pub(crate) fn spoken(reason: &Reason, title: impl Fn(&ProductId) -> Option<Strin
         "together" => with("bought together with"),
         "viewed_then_bought" => with("bought by those who viewed"),
         "content" => with("new, and like"),
+        "ease" => with("goes with"),
         "again" if reason.together > 1 => format!("bought {} times", reason.together),
         "again" => "bought before".to_owned(),
         "recent" => "seen lately".to_owned(),

@@ -150,7 +150,7 @@ async fn list(
         facets: facets(attributes),
         ..Ask::of(body, image)?
     };
-    let ranked = search::run(app, context, ask).await?;
+    let ranked = search::run_logged(app, context, ask).await?;
     let more = if ranked.total_is_exact { "" } else { "+" };
     let noun = if ranked.total == 1 { "product" } else { "products" };
     let note = format!("{}{more} {noun} in {:.0} ms", thousands(ranked.total), ranked.took_ms.max(1.0));

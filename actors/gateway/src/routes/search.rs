@@ -4,6 +4,7 @@ mod ask;
 mod body;
 mod embed;
 mod run;
+mod served;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,7 @@ use crate::schema::{AttributeDoc, Card, FacetCountsDoc, SuggestionDoc};
 pub(crate) use ask::{Ask, crop, filter as parsed_filter, ids, product_id};
 pub(crate) use body::{LookBody, Mode, OneOrMany, SearchBody, from_form, listed, read_form};
 pub(crate) use run::{find, look, run};
+pub(crate) use served::run_logged;
 
 const SUGGESTIONS_DEFAULT: usize = 8;
 const SUGGESTIONS_MAX: usize = 50;
@@ -108,6 +110,9 @@ pub(crate) struct MissingProduct {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Ranked {
     pub request_id: String,
+    /// Sent back with the events that the list leads to, so that reports know what worked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attribution_token: Option<String>,
     pub took_ms: f64,
     /// Milliseconds by stage: `embed`, `search`, `rank`.
     pub stages: BTreeMap<&'static str, f64>,
@@ -185,6 +190,10 @@ pub(crate) struct SimpleParams {
     limit: Option<usize>,
     /// Leave out the first so many.
     offset: usize,
+    /// Who asks, for reports and experiments; the order does not depend on it.
+    user_id: Option<String>,
+    visitor_id: Option<String>,
+    session_id: Option<String>,
 }
 
 /// A filter in a query parameter: JSON begins with a brace.
@@ -211,6 +220,9 @@ impl SimpleParams {
             sort: OneOrMany(self.sort.into_iter().collect()),
             limit: self.limit,
             offset: self.offset,
+            user_id: self.user_id,
+            visitor_id: self.visitor_id,
+            session_id: self.session_id,
             ..SearchBody::default()
         };
         Ask::of(body, None)
@@ -221,7 +233,7 @@ impl SimpleParams {
 #[utoipa::path(get, path = "/v1/search", tag = "search", params(SimpleParams), responses((status = 200, body = Ranked), (status = 422, body = crate::problem::ProblemBody)))]
 pub(crate) async fn simple(State(app): State<App>, Ctx(context): Ctx, Params(params): Params<SimpleParams>) -> Answer<Json<Ranked>> {
     let ask = params.ask().map_err(Problem::of_query)?;
-    run(&app, &context, ask).await.map(Json).map_err(Problem::of_query)
+    run_logged(&app, &context, ask).await.map(Json).map_err(Problem::of_query)
 }
 
 /// Search by words, picture, product, vector, colour or examples, within a filter; counted, sorted, grouped and explained on request.
@@ -230,7 +242,7 @@ pub(crate) async fn simple(State(app): State<App>, Ctx(context): Ctx, Params(par
     responses((status = 200, body = Ranked), (status = 422, body = crate::problem::ProblemBody), (status = 503, body = crate::problem::ProblemBody)))]
 pub(crate) async fn full(State(app): State<App>, Ctx(context): Ctx, request: Request) -> Answer<Json<Ranked>> {
     let (body, image) = read(&app, request).await?;
-    run(&app, &context, Ask::of(body, image)?).await.map(Json)
+    run_logged(&app, &context, Ask::of(body, image)?).await.map(Json)
 }
 
 /// Shop the look: boxes drawn on one picture, one ranked list for each. As JSON, or as `multipart/form-data`.
@@ -272,7 +284,7 @@ pub(crate) async fn similar(
     let product = products::find(&app, &id)?.product.id.clone();
     let filter = params.filter.map(filter_of).transpose().map_err(Problem::of_query)?;
     let ask = Ask { product: Some(product), filter, limit: params.limit, offset: params.offset, ..Ask::default() };
-    run(&app, &context, ask).await.map(Json).map_err(Problem::of_query)
+    run_logged(&app, &context, ask).await.map(Json).map_err(Problem::of_query)
 }
 
 #[derive(Default, Deserialize, IntoParams)]

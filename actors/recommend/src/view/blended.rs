@@ -9,15 +9,12 @@ use protocol::recommend::{CANDIDATES_MAX, Candidate, Logic, REASONS_MAX, Reason}
 use super::Asking;
 use crate::logic::regression::{Regression, Regressions};
 
-/// Products from which on a list goes with a cart. With one product only pairs are shown that chance does not explain.
-const CART_ITEMS_MIN: usize = 2;
-
 impl Asking<'_> {
     /// The answer, where the regression has a say in it: what goes with a cart, and what is for a shopper without a visit under way.
     pub(super) fn blended(&self, regressions: &Regressions, allowed: &dyn Fn(&str) -> bool) -> Option<Vec<Candidate>> {
         let limit = self.query.limit.min(CANDIDATES_MAX);
         match self.query.logic {
-            Logic::BoughtTogether if self.items.len() >= CART_ITEMS_MIN => {
+            Logic::ForCart => {
                 let regression = regressions.carts.as_ref()?;
                 let history: Vec<u32> = self.items.iter().rev().copied().collect();
                 let mixing = Mixing::new(self, regression, &history)?;

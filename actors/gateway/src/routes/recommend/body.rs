@@ -34,6 +34,8 @@ pub(crate) enum LogicName {
     ViewedThenBought,
     /// What is bought in one order with `product_ids` (or the cart): only what chance does not explain.
     BoughtTogether,
+    /// What to add to the cart (`product_ids`, else `cart`): every pair counts, and popularity beside.
+    ForCart,
     /// What goes with a product in other categories: from orders, and by style.
     CompleteTheLook,
     /// What this shopper buys regularly, the more it is due the higher.
@@ -56,6 +58,7 @@ impl LogicName {
             Self::AlsoViewed => "also_viewed",
             Self::ViewedThenBought => "viewed_then_bought",
             Self::BoughtTogether => "bought_together",
+            Self::ForCart => "for_cart",
             Self::CompleteTheLook => "complete_the_look",
             Self::BuyAgain => "buy_again",
             Self::RecentlyViewed => "recently_viewed",
@@ -72,6 +75,7 @@ impl LogicName {
             Self::AlsoViewed => Logic::AlsoViewed,
             Self::ViewedThenBought => Logic::ViewedThenBought,
             Self::BoughtTogether | Self::CompleteTheLook => Logic::BoughtTogether,
+            Self::ForCart => Logic::ForCart,
             Self::RecentlyViewed => Logic::RecentlyViewed,
             Self::Trending => Logic::Trending,
             Self::Popular => Logic::Popular,
@@ -130,7 +134,7 @@ pub(crate) struct RecommendBody {
     /// The branch or web shop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_id: Option<String>,
-    /// As of when, in milliseconds since 1970; by default the time of the newest event.
+    /// As of when, in milliseconds since 1970; by default now (or, while a history is played back, the time of its newest event).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_ms: Option<i64>,
     /// Say how each score came about.

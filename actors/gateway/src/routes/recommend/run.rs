@@ -29,8 +29,8 @@ const CHUNK: usize = 256;
 const TRIAL_PLACE_MIN: usize = 4;
 /// Shoppers of a day by whom the probability of a trial is estimated.
 const PROPENSITY_DRAWS: usize = 64;
-/// What shoppers do counts as changed this often for kept answers, in milliseconds.
-const BEHAVIOUR_INTERVAL_MS: i64 = 500;
+/// A shop whose newest event is older than this plays back a history.
+const PLAYED_BACK_MS_MIN: i64 = 36 * 3_600_000;
 /// A reason's size, about.
 const REASON_BYTES: usize = 96;
 const ID: &str = "id";
@@ -108,8 +108,7 @@ impl<'a> Kitchen<'a> {
             None => Narrow::No,
             Some(filter) => narrow(app, context, filter).await?,
         };
-        let latest_ms = app.house.recommender.latest_ms();
-        let now_ms = question.at_ms.unwrap_or(if latest_ms > 0 { latest_ms } else { app.house.clock.now_ms() });
+        let now_ms = question.at_ms.unwrap_or_else(|| now_ms(app.house.clock.now_ms(), app.house.recommender.latest_ms()));
         Ok(Self { app, context, question, catalog: app.house.catalog.snapshot(), banned, cart, narrow, now_ms })
     }
 
@@ -125,8 +124,8 @@ impl<'a> Kitchen<'a> {
             && (self.catalog.is_empty() || self.app.house.offers.offer(id).is_some_and(|offer| offer.is_available))
     }
 
-    /// Of questions without a shopper one is answered for all who ask the same until anything that it is made of changes; what
-    /// shoppers do counts as changed twice a second.
+    /// Of questions without a shopper one is answered for all who ask the same until anything that it is made of changes: with
+    /// the next event that teaches something, in a busy shop within milliseconds.
     async fn shared_or_own(&self) -> Answer<Vec<Proposal>> {
         if self.question.shopper.is_some() || self.question.at_ms.is_some() {
             return self.propose().await;
@@ -136,7 +135,7 @@ impl<'a> Kitchen<'a> {
             catalog: self.catalog.version(),
             availability: house.offers.version(),
             model: house.searcher.stats().version,
-            behaviour: u64::try_from(house.clock.now_ms() / BEHAVIOUR_INTERVAL_MS).unwrap_or(0),
+            behaviour: house.recommender.stats().events,
             ..Versions::default()
         };
         let key = CacheKey::shared("recommendations", self.question.canonical.as_str());
@@ -170,7 +169,11 @@ impl<'a> Kitchen<'a> {
     }
 
     fn behaviour(&self, logic: Logic, limit: usize) -> Vec<Proposal> {
-        let about = if self.question.products.is_empty() && logic == Logic::BoughtTogether { &self.cart } else { &self.question.products };
+        let about = if self.question.products.is_empty() && matches!(logic, Logic::BoughtTogether | Logic::ForCart) {
+            &self.cart
+        } else {
+            &self.question.products
+        };
         let query = RecommendQuery { logic, shopper: self.question.shopper.clone(), products: about.clone(), limit };
         self.app.house.recommender.candidates(&query, &|id| self.allows(id)).into_iter().map(Proposal::from).collect()
     }
@@ -381,7 +384,7 @@ impl<'a> Kitchen<'a> {
         }
         self.app.house.log.record(Served {
             token: token.clone(),
-            at_ms: self.question.at_ms.unwrap_or_else(|| self.app.house.clock.now_ms()),
+            at_ms: self.now_ms,
             placement: self.question.placement.clone(),
             shopper: self.question.shopper.clone(),
             session: self.question.session.clone(),
@@ -450,6 +453,12 @@ impl<'a> Kitchen<'a> {
             product,
         }
     }
+}
+
+/// The time of a question: the clock's, unless the newest event is so long ago that a history is being played back; then it is asked in
+/// the history's own time.
+fn now_ms(clock_ms: i64, latest_ms: i64) -> i64 {
+    if latest_ms > 0 && clock_ms - latest_ms > PLAYED_BACK_MS_MIN { latest_ms } else { clock_ms }
 }
 
 /// What the session's events, or else the shopper's, have put into the cart.

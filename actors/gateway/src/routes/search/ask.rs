@@ -5,7 +5,8 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use domain::{FacetRequest, Filter, FilterError, ProductId, SortKey};
+use domain::event::NAME_CHARS_MAX;
+use domain::{FacetRequest, Filter, FilterError, ProductId, Shopper, SortKey};
 use protocol::search::{Diversity, FACETS_MAX, HITS_MAX, SORT_KEYS_MAX};
 use protocol::vision::Crop;
 use serde_json::Value;
@@ -62,6 +63,8 @@ pub(crate) struct Ask {
     pub include_unavailable: bool,
     pub limit: Option<usize>,
     pub offset: usize,
+    pub shopper: Option<Shopper>,
+    pub session: Option<String>,
 }
 
 impl Ask {
@@ -94,7 +97,13 @@ impl Ask {
             include_unavailable: body.include_unavailable,
             limit: body.limit,
             offset: body.offset,
+            shopper: None,
+            session: None,
         };
+        let name = |text: Option<String>, pointer: &str| text.map(|text| bounded(text, pointer, NAME_CHARS_MAX)).transpose();
+        let (user, visitor) = (name(body.user_id, "/user_id")?, name(body.visitor_id, "/visitor_id")?);
+        let session = name(body.session_id, "/session_id")?;
+        let ask = Self { shopper: Shopper::of(user.as_deref(), visitor.as_deref(), session.as_deref()), session, ..ask };
         if ask.crop.is_some() && ask.image.is_none() {
             return Err(Problem::field("/box", "needs_image", "a box is a part of an `image`"));
         }

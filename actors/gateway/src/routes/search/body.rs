@@ -87,6 +87,12 @@ pub(crate) struct SearchBody {
     /// Leave out the first so many.
     #[serde(default)]
     pub offset: usize,
+    /// Who asks, for reports and experiments; the order does not depend on it.
+    pub user_id: Option<String>,
+    /// Likewise, where nobody is logged in.
+    pub visitor_id: Option<String>,
+    /// The visit.
+    pub session_id: Option<String>,
 }
 
 /// Several boxes of one picture, one ranked list for each.

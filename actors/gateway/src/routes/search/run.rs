@@ -41,6 +41,7 @@ pub(crate) async fn run(app: &App, context: &Context, ask: Ask) -> Answer<Ranked
     metrics::histogram!("gotham_search_seconds").record(took.as_secs_f64());
     Ok(Ranked {
         request_id: context.request_id.to_string(),
+        attribution_token: None,
         took_ms: ms(took),
         stages,
         catalog_version: app.house.catalog.snapshot().version(),

@@ -1,4 +1,4 @@
-//! Figures of the regression: `cargo run --release -p ease --example figures -- [FOLDER...]`.
+//! Figures of the regression: `cargo run --release -p ease --example regression -- [FOLDER...]`.
 //!
 //! Prints the time, the operations a second and the memory of fits of 1,000 and 5,000 items on made-up rows. For each folder (of
 //! queries.jsonl and targets.jsonl beside train.txt and valid.txt, baskets a line, or train.csv and valid.csv, rows of users) it

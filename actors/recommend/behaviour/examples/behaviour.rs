@@ -1,4 +1,4 @@
-//! Figures of one state in memory, on generated events: `cargo run --release --example figures -- [users] [items] [events]`.
+//! Figures of one state in memory, on generated events: `cargo run --release -p behaviour --example behaviour -- [users] [items] [events]`.
 //!
 //! Prints events per second of one writer by the clock and by processor time, resident memory by part, query times with and without a writer beside, and the time to save,
 //! load and rebuild. The events are the same at every run.

@@ -1,4 +1,4 @@
-//! Prints what the event log does on a folder's disk: `cargo run --release -p events --example throughput -- [DIR] [--redis]`.
+//! Prints what the event log does on a folder's disk: `cargo run --release -p events --example append -- [DIR] [--redis]`.
 
 use std::error::Error;
 use std::path::PathBuf;
