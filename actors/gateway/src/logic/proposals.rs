@@ -108,6 +108,7 @@ pub(crate) fn spoken(reason: &Reason, title: impl Fn(&ProductId) -> Option<Strin
         "recent" => "seen lately".to_owned(),
         "style" => with("in the style of"),
         "popular" => "popular".to_owned(),
+        "trending" => "rising now".to_owned(),
         other => other.replace('_', " "),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::response::Html;
+use domain::money::MONEY_SCALE;
 use domain::{Money, ProductId};
 use maud::{Markup, html};
 use protocol::reports::{AttributionRow, DailyReport, DaySummary, QueryRow};
@@ -179,9 +180,33 @@ fn amounts(amounts: &[Money]) -> String {
     if amounts.is_empty() {
         return "–".to_owned();
     }
-    amounts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    amounts.iter().map(|amount| rounded(*amount).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// To the currency's smallest coin: a mean has more places than a till.
+fn rounded(amount: Money) -> Money {
+    let coin = 10_i64.pow(MONEY_SCALE.saturating_sub(amount.currency.minor_digits()));
+    Money { amount_e4: (amount.amount_e4 + coin / 2 * amount.amount_e4.signum()) / coin * coin, ..amount }
 }
 
 fn offset(minutes: i32) -> String {
     if minutes == 0 { String::new() } else { format!("{:+03}:{:02}", minutes / 60, minutes.abs() % 60) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_are_shown_in_coins() {
+        let shown = |amount: &str, currency: &str| {
+            rounded(Money::parse(amount, currency.parse().expect("a currency")).expect("an amount")).to_string()
+        };
+        assert_eq!(shown("43.2429", "EUR"), "43.24 EUR");
+        assert_eq!(shown("43.2450", "EUR"), "43.25 EUR");
+        assert_eq!(shown("-0.0051", "EUR"), "-0.01 EUR");
+        assert_eq!(shown("1234.6", "JPY"), "1235 JPY");
+        assert_eq!(offset(0), "");
+        assert_eq!(offset(90), "+01:30");
+    }
 }

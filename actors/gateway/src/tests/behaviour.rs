@@ -110,7 +110,7 @@ impl AnswerCache for Learned {
     fn get(&self, _: &CacheKey, _: &Versions) -> Option<Answer> {
         None
     }
-    fn lookup<'a>(&'a self, _: &'a CacheKey, _: &'a Versions) -> Pin<Box<dyn Future<Output = Lookup> + Send + 'a>> {
+    fn lookup<'a>(&'a self, _: &'a CacheKey, _: &'a Versions) -> Pin<Box<dyn Future<Output = Lookup<'a>> + Send + 'a>> {
         Box::pin(async { Lookup::Miss(Box::new(Dropped)) })
     }
     fn erase(&self, _: &[Shopper]) {}

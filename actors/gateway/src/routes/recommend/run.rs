@@ -10,7 +10,7 @@ use protocol::cache::{AnswerBytes, CacheKey, Versions, get_or_compute};
 use protocol::catalog::CatalogSnapshot;
 use protocol::experiments::assign_all;
 use protocol::personalize::{RANKED_MAX, RankQuery};
-use protocol::recommend::{CANDIDATES_MAX, Logic, RecommendQuery};
+use protocol::recommend::{CANDIDATES_MAX, Candidate, Logic, RecommendQuery};
 use protocol::search::{HITS_MAX, SearchQuery};
 use uuid::Uuid;
 
@@ -33,6 +33,7 @@ const PROPENSITY_DRAWS: usize = 64;
 const PLAYED_BACK_MS_MIN: i64 = 36 * 3_600_000;
 /// A reason's size, about.
 const REASON_BYTES: usize = 96;
+const TRENDING: &str = "trending";
 const ID: &str = "id";
 const CATEGORY: &str = "category";
 
@@ -175,7 +176,14 @@ impl<'a> Kitchen<'a> {
             &self.question.products
         };
         let query = RecommendQuery { logic, shopper: self.question.shopper.clone(), products: about.clone(), limit };
-        self.app.house.recommender.candidates(&query, &|id| self.allows(id)).into_iter().map(Proposal::from).collect()
+        let candidates = self.app.house.recommender.candidates(&query, &|id| self.allows(id)).into_iter();
+        let proposal = |mut candidate: Candidate| {
+            if logic == Logic::Trending {
+                candidate.reasons.iter_mut().for_each(|reason| reason.strategy = TRENDING);
+            }
+            Proposal::from(candidate)
+        };
+        candidates.map(proposal).collect()
     }
 
     /// What looks or reads like the last of the products asked about.
@@ -315,7 +323,7 @@ impl<'a> Kitchen<'a> {
         let (two_face, shopper) = (&self.app.house.personalizer, self.question.shopper.as_ref());
         let places = two_face.places_to_try(self.question.limit, budget, shopper, self.now_ms);
         let shown: HashSet<ProductId> = list.iter().take(self.question.limit).map(|proposal| proposal.product.clone()).collect();
-        let arms = [("trending", Logic::Trending), ("popular", Logic::Popular)];
+        let arms = [(TRENDING, Logic::Trending), ("popular", Logic::Popular)];
         let mut left: Vec<(&str, Vec<Proposal>)> = Vec::new();
         for (name, logic) in arms.into_iter().filter(|_| !places.is_empty()) {
             let mut proposals = self.behaviour(logic, POOL);
