@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Dialect, Erasure, Event, EventKind, Shopper};
+use domain::{Erasure, Event, EventKind, Shopper};
 use events::EventLog;
 use kit::{Address, ManualClock, Scene};
 use protocol::archive::NAME;
@@ -11,29 +11,7 @@ use protocol::archive::NAME;
 use crate::{Alfred, Args, Config};
 
 fn event(number: usize, user: &str) -> Event {
-    Event {
-        id: format!("e{number}"),
-        kind: EventKind::Home,
-        visitor: None,
-        user: Some(user.into()),
-        session: None,
-        at_ms: 1_000,
-        received_at_ms: 1_000,
-        items: Vec::new(),
-        order: None,
-        value: None,
-        query: None,
-        results: None,
-        surface: None,
-        store: None,
-        attribution_token: None,
-        experiment: None,
-        consent: None,
-        rating: None,
-        is_bot: false,
-        dialect: Dialect::Native,
-        raw: format!("{{\"user\":\"{user}\"}}"),
-    }
+    Event { user: Some(user.into()), raw: format!("{{\"user\":\"{user}\"}}"), ..Event::new(format!("e{number}"), EventKind::Home, 1_000) }
 }
 
 /// Whether any file below a folder holds a text.

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::logic::regression::Plan;
 
+/// Popular products that are kept at hand: more than any list is made of, with room for what a shopper has seen.
+const POPULAR_MAX: usize = 320;
+const _: () = assert!(POPULAR_MAX > ease::POOL_MAX + 100);
+
 /// Superman's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -51,6 +55,8 @@ impl Config {
     pub(crate) fn settings(&self) -> Settings {
         let mut settings = Settings::default();
         settings.bounds.shoppers_max = self.shoppers_max;
+        // Lists are filled up with what is popular; within this many that is read off, beyond it the whole shop is counted out.
+        settings.bounds.popular_max = POPULAR_MAX;
         settings
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Dialect, Erasure, Event, EventItem, EventKind, ProductId, Shopper};
+use domain::{Erasure, Event, EventItem, EventKind, ProductId, Shopper};
 use events::EventLog;
 use kit::{Address, Context, Scene};
 use protocol::catalog::{CatalogReader, CatalogSnapshot, ProductRevision};
@@ -19,27 +19,10 @@ fn id(name: &str) -> ProductId {
 
 fn event(number: usize, user: &str, kind: EventKind, product: &str, at_ms: i64) -> Event {
     Event {
-        id: format!("e{number}"),
-        kind,
-        visitor: None,
         user: Some(user.into()),
         session: Some(format!("{user}-visit")),
-        at_ms,
-        received_at_ms: at_ms,
-        items: vec![EventItem { product: id(product), variant: None, quantity: 1, price: None, position: None }],
-        order: None,
-        value: None,
-        query: None,
-        results: None,
-        surface: None,
-        store: None,
-        attribution_token: None,
-        experiment: None,
-        consent: None,
-        rating: None,
-        is_bot: false,
-        dialect: Dialect::Native,
-        raw: "{}".into(),
+        items: vec![EventItem::of(id(product))],
+        ..Event::new(format!("e{number}"), kind, at_ms)
     }
 }
 

@@ -6,7 +6,7 @@ mod rebuilding;
 
 use std::sync::Arc;
 
-use domain::{Dialect, Event, EventItem, EventKind, Money, ProductId, Served, ServedItem, Shopper};
+use domain::{Event, EventItem, EventKind, Money, ProductId, Served, ServedItem, Shopper};
 use events::{Entry, EventLog};
 use protocol::journal::LogBody;
 use store::{Durability, Keyspace, MemoryStore, Op, Record, Store};
@@ -27,29 +27,7 @@ pub(crate) fn euros(amount: i64) -> Money {
 /// An event of visitor `v` with single pieces at 10 euros each.
 pub(crate) fn event(id_: &str, kind: EventKind, at_ms: i64, products: &[&str]) -> Event {
     let item = |name: &&str| EventItem { product: id(name), variant: None, quantity: 1, price: Some(euros(10)), position: None };
-    Event {
-        id: id_.into(),
-        kind,
-        visitor: Some("v".into()),
-        user: None,
-        session: None,
-        at_ms,
-        received_at_ms: at_ms,
-        items: products.iter().map(item).collect(),
-        order: None,
-        value: None,
-        query: None,
-        results: None,
-        surface: None,
-        store: None,
-        attribution_token: None,
-        experiment: None,
-        consent: None,
-        rating: None,
-        is_bot: false,
-        dialect: Dialect::Native,
-        raw: "{}".into(),
-    }
+    Event { visitor: Some("v".into()), items: products.iter().map(item).collect(), ..Event::new(id_, kind, at_ms) }
 }
 
 /// A list for visitor `v`, all proposed by `s`.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use domain::{Availability, Dialect, Event, EventItem, EventKind, Money, Product, ProductId, Shopper};
+use domain::{Availability, Event, EventItem, EventKind, Money, Product, ProductId, Shopper};
 use protocol::journal::LogBody;
 use protocol::session::{OfferReader, SessionReader};
 use serde::Serialize;
@@ -189,26 +189,9 @@ fn product(index: usize, cents: i64) -> Result<Product, domain::IdError> {
 
 fn view_event(index: usize, product: &ProductId, at_ms: usize) -> LogBody {
     LogBody::Event(Arc::new(Event {
-        id: String::new(),
-        kind: EventKind::View,
         visitor: Some(index.to_string()),
-        user: None,
         session: Some(format!("session-{index}")),
-        at_ms: at_ms as i64,
-        received_at_ms: at_ms as i64,
         items: vec![EventItem { product: product.clone(), variant: None, quantity: 1, price: None, position: None }],
-        order: None,
-        value: None,
-        query: None,
-        results: None,
-        surface: None,
-        store: None,
-        attribution_token: None,
-        experiment: None,
-        consent: None,
-        rating: None,
-        is_bot: false,
-        dialect: Dialect::Native,
-        raw: String::new(),
+        ..Event::new(String::new(), EventKind::View, at_ms as i64)
     }))
 }

@@ -1,32 +1,10 @@
 //! Events for this crate's tests and figures.
 
-use domain::{Dialect, Event, EventItem, EventKind};
+use domain::{Event, EventItem, EventKind};
 
 /// An event of nobody with nothing in it.
 pub(crate) fn event(id: &str, kind: EventKind, at_ms: i64) -> Event {
-    Event {
-        id: id.into(),
-        kind,
-        visitor: None,
-        user: None,
-        session: None,
-        at_ms,
-        received_at_ms: at_ms,
-        items: Vec::new(),
-        order: None,
-        value: None,
-        query: None,
-        results: None,
-        surface: None,
-        store: None,
-        attribution_token: None,
-        experiment: None,
-        consent: None,
-        rating: None,
-        is_bot: false,
-        dialect: Dialect::Native,
-        raw: String::new(),
-    }
+    Event::new(id, kind, at_ms)
 }
 
 /// Products with variant and pieces.

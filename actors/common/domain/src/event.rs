@@ -244,7 +244,41 @@ pub struct Event {
     pub raw: String,
 }
 
+impl EventItem {
+    /// One piece of a product, of which nothing else is known.
+    pub fn of(product: ProductId) -> Self {
+        Self { product, variant: None, quantity: 1, price: None, position: None }
+    }
+}
+
 impl Event {
+    /// An event of which nothing else is known: happened and received at the same time, nobody's, in this product's own dialect.
+    pub fn new(id: impl Into<String>, kind: EventKind, at_ms: i64) -> Self {
+        Self {
+            id: id.into(),
+            kind,
+            visitor: None,
+            user: None,
+            session: None,
+            at_ms,
+            received_at_ms: at_ms,
+            items: Vec::new(),
+            order: None,
+            value: None,
+            query: None,
+            results: None,
+            surface: None,
+            store: None,
+            attribution_token: None,
+            experiment: None,
+            consent: None,
+            rating: None,
+            is_bot: false,
+            dialect: Dialect::Native,
+            raw: "{}".to_owned(),
+        }
+    }
+
     /// Whose it is; `None` when nobody is named.
     pub fn shopper(&self) -> Option<Shopper> {
         Shopper::of(self.user.as_deref(), self.visitor.as_deref(), self.session.as_deref())

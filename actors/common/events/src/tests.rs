@@ -7,35 +7,13 @@ mod seal;
 
 use std::path::Path;
 
-use domain::{Dialect, Event, EventKind};
+use domain::{Event, EventKind};
 use protocol::journal::LogBody;
 
 use crate::{Appended, Config, Entry, EventLog};
 
 fn event(id: &str) -> Event {
-    Event {
-        id: id.into(),
-        kind: EventKind::Home,
-        visitor: Some("v".into()),
-        user: None,
-        session: None,
-        at_ms: 1,
-        received_at_ms: 2,
-        items: Vec::new(),
-        order: None,
-        value: None,
-        query: None,
-        results: None,
-        surface: None,
-        store: None,
-        attribution_token: None,
-        experiment: None,
-        consent: None,
-        rating: None,
-        is_bot: false,
-        dialect: Dialect::Native,
-        raw: "{}".into(),
-    }
+    Event { visitor: Some("v".into()), received_at_ms: 2, ..Event::new(id, EventKind::Home, 1) }
 }
 
 fn open(dir: &Path) -> EventLog {

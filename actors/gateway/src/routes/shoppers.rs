@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use domain::event::NAME_CHARS_MAX;
-use domain::{Dialect, Erasure, Event, EventKind, Shopper};
+use domain::{Erasure, Event, EventKind, Shopper};
 use protocol::personalize::ProfileSummary;
 use protocol::session::SessionState;
 use serde::{Deserialize, Serialize};
@@ -120,27 +120,9 @@ pub(crate) async fn merge(State(app): State<App>, JsonBody(body): JsonBody<Merge
     name(&body.user_id, "/user_id")?;
     let now_ms = app.house.clock.now_ms();
     let event = Event {
-        id: Uuid::now_v7().to_string(),
-        kind: EventKind::Identify,
         visitor: Some(body.visitor_id.clone()),
         user: Some(body.user_id.clone()),
-        session: None,
-        at_ms: now_ms,
-        received_at_ms: now_ms,
-        items: Vec::new(),
-        order: None,
-        value: None,
-        query: None,
-        results: None,
-        surface: None,
-        store: None,
-        attribution_token: None,
-        experiment: None,
-        consent: None,
-        rating: None,
-        is_bot: false,
-        dialect: Dialect::Native,
-        raw: "{}".to_owned(),
+        ..Event::new(Uuid::now_v7().to_string(), EventKind::Identify, now_ms)
     };
     let appended = app.house.log.append(vec![event]).await.map_err(|error| events::unstored(&error))?;
     let is_seen = events::seen(&app, appended.end).await;

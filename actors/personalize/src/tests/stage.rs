@@ -134,27 +134,9 @@ pub(super) fn event(visitor: &str, kind: EventKind, product: &str) -> Event {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let items = product.parse().map(|product| EventItem { product, variant: None, quantity: 1, price: None, position: None });
     Event {
-        id: format!("event-{}", NEXT.fetch_add(1, Ordering::Relaxed)),
-        kind,
         visitor: Some(visitor.into()),
-        user: None,
-        session: None,
-        at_ms: NOW,
-        received_at_ms: NOW,
         items: items.into_iter().collect(),
-        order: None,
-        value: None,
-        query: None,
-        results: None,
-        surface: None,
-        store: None,
-        attribution_token: None,
-        experiment: None,
-        consent: None,
-        rating: None,
-        is_bot: false,
-        dialect: Dialect::Native,
-        raw: "{}".into(),
+        ..Event::new(format!("event-{}", NEXT.fetch_add(1, Ordering::Relaxed)), kind, NOW)
     }
 }
 

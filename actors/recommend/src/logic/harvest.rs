@@ -154,7 +154,7 @@ impl Harvest {
 pub(crate) mod tests {
     use std::sync::Arc;
 
-    use domain::{Dialect, Erasure, Event, EventItem, EventKind};
+    use domain::{Erasure, Event, EventItem, EventKind};
 
     use super::*;
 
@@ -188,27 +188,11 @@ pub(crate) mod tests {
         let item =
             |name: &&str| EventItem { product: name.parse().expect("an id"), variant: None, quantity: 1, price: None, position: None };
         LogBody::Event(Arc::new(Event {
-            id: "e".into(),
-            kind,
             visitor: visitor.map(Into::into),
             user: user.map(Into::into),
-            session: None,
-            at_ms: 5,
-            received_at_ms: 5,
             items: products.iter().map(item).collect(),
             order: order.map(Into::into),
-            value: None,
-            query: None,
-            results: None,
-            surface: None,
-            store: None,
-            attribution_token: None,
-            experiment: None,
-            consent: None,
-            rating: None,
-            is_bot: false,
-            dialect: Dialect::Native,
-            raw: String::new(),
+            ..Event::new("e", kind, 5)
         }))
     }
 

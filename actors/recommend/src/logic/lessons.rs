@@ -49,34 +49,18 @@ pub(crate) fn lessons(event: &Event, mut learn: impl FnMut(&Done<'_>)) {
 
 #[cfg(test)]
 mod tests {
-    use domain::{Dialect, EventItem};
+    use domain::EventItem;
 
     use super::*;
 
     fn event(kind: EventKind) -> Event {
         let item = |id: &str| EventItem { product: id.parse().expect("an id"), variant: None, quantity: 2, price: None, position: None };
         Event {
-            id: "e".into(),
-            kind,
-            visitor: None,
             user: Some("u".into()),
             session: Some("s".into()),
-            at_ms: 5,
-            received_at_ms: 5,
             items: vec![item("a"), item("b")],
             order: Some("o".into()),
-            value: None,
-            query: None,
-            results: None,
-            surface: None,
-            store: None,
-            attribution_token: None,
-            experiment: None,
-            consent: None,
-            rating: None,
-            is_bot: false,
-            dialect: Dialect::Native,
-            raw: String::new(),
+            ..Event::new("e", kind, 5)
         }
     }
 

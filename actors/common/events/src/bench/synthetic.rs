@@ -1,6 +1,6 @@
 //! Events like a shop's, the same for the same seed.
 
-use domain::{Dialect, Event, EventItem, EventKind, Money};
+use domain::{Event, EventItem, EventKind, Money};
 
 /// 2026-11-26, 00:00 UTC.
 const START_MS: i64 = 1_795_651_200_000;
@@ -54,27 +54,19 @@ impl Synthetic {
             items.first().map_or("", |item| item.product.as_str()),
         );
         Event {
-            id,
-            kind,
             visitor: Some(format!("visitor-{shopper}")),
             user,
             session: Some(format!("session-{shopper}-{}", at_ms / 1_800_000)),
-            at_ms,
             received_at_ms: at_ms + 40,
             order: (kind == EventKind::Purchase).then(|| format!("order-{}-{}", self.seed, self.count)),
-            value: None,
             results: query.as_ref().map(|_| 40),
             query,
             items,
             surface: Some("product_page".into()),
             store: Some("web".into()),
-            attribution_token: None,
-            experiment: None,
             consent: Some(true),
-            rating: None,
-            is_bot: false,
-            dialect: Dialect::Native,
             raw,
+            ..Event::new(id, kind, at_ms)
         }
     }
 

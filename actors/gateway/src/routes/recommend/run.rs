@@ -23,6 +23,8 @@ use crate::schema::Card;
 
 /// Proposals that an order is made of.
 const POOL: usize = RANKED_MAX;
+/// Proposals beyond the limit where none is picked among them.
+const SPARE: usize = 20;
 /// Products in one question to Batman about a filter.
 const CHUNK: usize = 256;
 /// The first place that may be left to a trial: the top of a list is not experimented with.
@@ -165,8 +167,14 @@ impl<'a> Kitchen<'a> {
         Ok(list)
     }
 
+    /// How many proposals the list is made of: many where a filter or another order picks among them, else a few to spare for variants
+    /// and what is sold out meanwhile. Asking for more costs time: behind what is known of the shopper the whole shop is looked at.
     fn pool(&self) -> usize {
-        if matches!(self.narrow, Narrow::By(_)) { CANDIDATES_MAX } else { POOL }
+        match &self.narrow {
+            Narrow::By(_) => CANDIDATES_MAX,
+            _ if self.question.logic.is_reranked() => POOL,
+            _ => self.question.limit + SPARE,
+        }
     }
 
     fn behaviour(&self, logic: Logic, limit: usize) -> Vec<Proposal> {
