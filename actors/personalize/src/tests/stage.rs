@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::{
-    AttributeValue, CategoryPath, ContentHash, Dialect, Erasure, Event, EventItem, EventKind, PartHashes, Product, ProductId, Provenance,
-    Served, ServedItem, Shopper, Source,
+    AttributeValue, CategoryPath, ContentHash, Erasure, Event, EventItem, EventKind, PartHashes, Product, ProductId, Provenance, Served,
+    ServedItem, Shopper, Source,
 };
 use events::EventLog;
 use kit::{Address, Mail, Scene};

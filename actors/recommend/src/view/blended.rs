@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use behaviour::{Candidate as Found, History, Request, Strategy, with_scratch};
+use behaviour::{Candidate as Found, Request, Strategy, with_scratch};
 use ease::{Blended, POOL_MAX, Sums, blend};
 use protocol::recommend::{CANDIDATES_MAX, Candidate, Logic, REASONS_MAX, Reason};
 
@@ -41,16 +41,10 @@ impl Asking<'_> {
         }
     }
 
-    /// Those of some products that a shopper has not dismissed. What was dismissed is in no list of the state, and what was not is, as
-    /// everything that somebody was interested in is popular at least.
+    /// Those of some products that a shopper has not dismissed.
     fn undismissed(&self, shopper: &str, items: &HashSet<u32>) -> HashSet<u32> {
-        if items.is_empty() {
-            return HashSet::new();
-        }
-        let allow = |item: u32| items.contains(&item);
-        let request = Request::new(items.len()).allowing(&allow);
-        let found = with_scratch(|scratch| self.state.for_you(History::Shopper(shopper), self.blend, &request, scratch));
-        found.into_iter().map(|found| found.item).collect()
+        let dismissed = self.state.dismissed(shopper);
+        items.iter().copied().filter(|item| !dismissed.contains(item)).collect()
     }
 }
 
