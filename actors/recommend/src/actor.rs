@@ -161,7 +161,7 @@ impl State {
         Ok(())
     }
 
-    /// Fits the regression on a thread of its own, if it is time to.
+    /// Tunes the blends and fits the regression on a thread of its own, if it is time to.
     fn fit(&mut self) {
         let interval = Duration::from_secs(self.config.ease_interval_hours * 3_600);
         if !self.fitting.is_due(interval, self.offset) {
@@ -172,7 +172,9 @@ impl State {
         let is_stopped = Arc::clone(&self.fitting.is_stopped);
         self.fitting.task = Some(tokio::task::spawn_blocking(move || {
             let start = std::time::Instant::now();
-            match effects::fit(&log, &config, &|| !is_stopped.load(Ordering::Relaxed)) {
+            let goes_on = || !is_stopped.load(Ordering::Relaxed);
+            effects::tune(&view, &goes_on);
+            match effects::fit(&log, &config, &goes_on) {
                 Ok(Some(fitted)) => view.regressions.store(Arc::new(Some(fitted))),
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "the log cannot be read for the regression"),
@@ -189,7 +191,7 @@ impl State {
     }
 }
 
-/// The nightly regression under way, and the last one. It stops with its owner.
+/// The nightly work under way, and the last one. It stops with its owner.
 #[derive(Default)]
 pub(crate) struct Fitting {
     is_stopped: Arc<AtomicBool>,

@@ -21,8 +21,8 @@ pub struct Config {
     pub checkpoint_events_max: u64,
     /// Newest events of the log that the nightly regression is fitted on; it holds a few hundred bytes of each meanwhile.
     pub ease_events_max: usize,
-    /// How often a regression of the busiest products on one another is fitted, in hours, for the lists of carts and of shoppers; 0 for
-    /// never. It is also fitted after a start and when the log has doubled.
+    /// How often blends are tuned on the latest visits and a regression of every product on all others is fitted, in hours; 0 for never.
+    /// Both are also done after a start and when the log has doubled; they are taken where they help.
     pub ease_interval_hours: u64,
     /// The busiest products that it is fitted for: it takes 4 bytes of each pair and time that grows with the cube.
     pub ease_items_max: usize,

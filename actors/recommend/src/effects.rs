@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use behaviour::Behaviour;
+use behaviour::{Behaviour, Placement, Tuned};
 use domain::ProductId;
 use events::EventLog;
 use kit::{Context, Priority};
@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::logic::harvest::Harvest;
 use crate::logic::regression::{self, Regressions};
 use crate::newcomers::{Near, Newcomer, Newcomers};
-use crate::view::View;
+use crate::view::{Blends, View};
 
 const READ_BUFFER_BYTES: usize = 1 << 20;
 /// Products of the catalog looked at in one piece.
@@ -33,6 +33,18 @@ const NEAR_ASKED: usize = 200;
 const NEAR_MAX: usize = 100;
 /// Events from which on a product is known by what was done with it.
 const KNOWN_EVENTS_MIN: u32 = 20;
+/// Visits that blends are tried on: the last 3 % of them are foretold from the others.
+const TUNE_VISITS_MAX: usize = 50_000;
+/// Newest products that a visit's list is made from.
+const TUNE_ITEMS: usize = 20;
+const TUNE_TRIALS: usize = 50;
+const TUNE_QUERIES_MAX: usize = 2_000;
+/// Fewer questions say nothing.
+const TUNE_QUERIES_MIN: usize = 200;
+/// The best of many tries is a little better by chance alone.
+const TUNE_GAIN_MIN: f64 = 1.01;
+const TUNE_TIME_MAX: Duration = Duration::from_secs(60);
+const TUNE_SEED: u64 = 0x5eed;
 const SEARCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads the newest state file that is sound and not ahead of the log; gives the offset it stands for, 0 without one.
@@ -174,4 +186,34 @@ fn new_products(catalog: &dyn CatalogSnapshot, view: &View, newcomers_max: usize
 fn newest(found: &mut Vec<(i64, ProductId, u64)>, newcomers_max: usize) {
     found.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     found.truncate(newcomers_max);
+}
+
+/// Tries blends on the latest visits, held back, for each placement, and takes one that is better beyond chance. What came out, for a
+/// visit's list and beside a product; `None` where there are too few visits.
+pub(crate) fn tune(view: &View, goes_on: &dyn Fn() -> bool) -> [Option<Tuned>; 2] {
+    let (set, start) = {
+        let state = view.state.read();
+        (state.tuning_set(TUNE_VISITS_MAX), state.settings().blend.clone())
+    };
+    let placements = [Placement { items_max: TUNE_ITEMS, novel: false }, Placement { items_max: 1, novel: true }];
+    let tuned = placements.map(|placement| {
+        let began = Instant::now();
+        let goes_on = || goes_on() && began.elapsed() < TUNE_TIME_MAX;
+        let tuned = set.tune(&start, placement, TUNE_TRIALS, TUNE_QUERIES_MAX, TUNE_SEED, goes_on)?;
+        tracing::info!(
+            ?placement,
+            ndcg = tuned.ndcg,
+            before = tuned.ndcg_before,
+            tried = tuned.tried,
+            queries = tuned.queries,
+            "blends are tried"
+        );
+        Some(tuned)
+    });
+    let better = |tuned: &Option<Tuned>| {
+        let tuned = tuned.as_ref().filter(|tuned| tuned.queries >= TUNE_QUERIES_MIN && tuned.ndcg > tuned.ndcg_before * TUNE_GAIN_MIN)?;
+        Some(tuned.blend.clone())
+    };
+    view.blends.store(Arc::new(Blends { visit: better(&tuned[0]), beside: better(&tuned[1]) }));
+    tuned
 }

@@ -336,6 +336,36 @@ async fn a_regression_has_its_say_in_lists_for_carts_and_shoppers() {
     stage.scene.end().await;
 }
 
+/// Visits that each go round a ring of their own: what comes next is told by what was seen just before, and by little else.
+#[test]
+fn blends_are_tuned_on_what_was_foretold_best_and_too_few_visits_change_nothing() {
+    let view = View::new(&Config::default());
+    assert_eq!(crate::effects::tune(&view, &|| true), [None, None]);
+    let mut number = 0;
+    view.state.write(|state| {
+        for visit in 0..3_000usize {
+            for step in 0..6usize {
+                number += 1;
+                let product = format!("p{}-{}", visit % 40, (visit * 7 + step) % 25);
+                let seen = event(number, &format!("u{visit}"), EventKind::View, &product, (visit * 7_200_000 + step * 1_000) as i64);
+                crate::logic::lessons::lessons(&seen, |done| {
+                    state.apply(done).expect("taken");
+                });
+            }
+        }
+        state.end_visits();
+    });
+    let tuned = crate::effects::tune(&view, &|| true);
+    for (tuned, taken) in tuned.iter().zip([&view.blends.load().visit, &view.blends.load().beside]) {
+        let tuned = tuned.as_ref().expect("there are visits enough");
+        assert!(tuned.ndcg >= tuned.ndcg_before && tuned.queries >= 200 && tuned.tried > 1, "{tuned:?}");
+        assert_eq!(taken.is_some(), tuned.ndcg > tuned.ndcg_before * 1.01, "{tuned:?}");
+    }
+    let first = view.blends.load_full();
+    assert_eq!(crate::effects::tune(&view, &|| false).iter().flatten().map(|tuned| tuned.tried).collect::<Vec<_>>(), [1, 1]);
+    assert!(view.blends.load().visit.is_none() || first.visit.is_some());
+}
+
 #[test]
 fn a_regression_is_due_after_a_start_unless_it_is_off() {
     let fitting = crate::actor::Fitting::default();

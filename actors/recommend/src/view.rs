@@ -17,8 +17,8 @@ pub struct View {
     pub(crate) state: Shared,
     /// New products and what they are like.
     pub(crate) newcomers: ArcSwap<Newcomers>,
-    /// What the blend was tuned to; `None` is as shipped.
-    pub(crate) blend: ArcSwap<Option<Blend>>,
+    /// What the blends were tuned to.
+    pub(crate) blends: ArcSwap<Blends>,
     /// What the nightly regression found; `None` until there is one.
     pub(crate) regressions: ArcSwap<Option<Regressions>>,
     pub(crate) progress: Progress,
@@ -30,18 +30,27 @@ impl View {
         Self {
             state: Shared::new(Behaviour::new(config.settings())),
             newcomers: ArcSwap::from_pointee(Newcomers::default()),
-            blend: ArcSwap::from_pointee(None),
+            blends: ArcSwap::default(),
             regressions: ArcSwap::from_pointee(None),
             progress: Progress::default(),
         }
     }
 }
 
+/// What the nightly tuning chose for each placement; `None` is as shipped.
+#[derive(Debug, Default)]
+pub(crate) struct Blends {
+    /// For a visit's own list.
+    pub(crate) visit: Option<Blend>,
+    /// Beside a product.
+    pub(crate) beside: Option<Blend>,
+}
+
 /// A question and what it is asked of.
 struct Asking<'a> {
     state: &'a Behaviour,
     newcomers: &'a Newcomers,
-    blend: Option<&'a Blend>,
+    blends: &'a Blends,
     query: &'a RecommendQuery,
     items: Vec<u32>,
 }
@@ -58,11 +67,13 @@ impl Asking<'_> {
         };
         let shopper = self.query.shopper.as_ref().map_or("", Shopper::as_str);
         with_scratch(|scratch| match self.query.logic {
-            Logic::ForYou if self.query.products.is_empty() => self.state.for_you(History::Shopper(shopper), self.blend, &request, scratch),
-            Logic::ForYou => self.state.for_you(History::Items(&self.items), self.blend, &request, scratch),
+            Logic::ForYou if self.query.products.is_empty() => {
+                self.state.for_you(History::Shopper(shopper), self.blends.visit.as_ref(), &request, scratch)
+            }
+            Logic::ForYou => self.state.for_you(History::Items(&self.items), self.blends.visit.as_ref(), &request, scratch),
             Logic::AlsoViewed => {
                 let other = |item: u32| !self.items.contains(&item) && allow(item);
-                self.state.for_you(History::Items(&self.items), self.blend, &request.allowing(&other), scratch)
+                self.state.for_you(History::Items(&self.items), self.blends.beside.as_ref(), &request.allowing(&other), scratch)
             }
             Logic::ViewedThenBought => {
                 self.items.last().map(|item| self.state.viewed_then_bought(*item, &request, scratch)).unwrap_or_default()
@@ -116,10 +127,10 @@ fn strategy(strategy: Strategy) -> &'static str {
 
 impl Recommender for View {
     fn candidates(&self, query: &RecommendQuery, allowed: &dyn Fn(&str) -> bool) -> Vec<Candidate> {
-        let (newcomers, blend, regressions) = (self.newcomers.load(), self.blend.load(), self.regressions.load());
+        let (newcomers, blends, regressions) = (self.newcomers.load(), self.blends.load(), self.regressions.load());
         let state = self.state.read();
         let items = query.products.iter().filter_map(|product| state.item(product.as_str())).collect();
-        let asking = Asking { state: &state, newcomers: &newcomers, blend: blend.as_ref().as_ref(), query, items };
+        let asking = Asking { state: &state, newcomers: &newcomers, blends: &blends, query, items };
         if let Some(list) = regressions.as_ref().as_ref().and_then(|regressions| asking.blended(regressions, allowed)) {
             return list;
         }
