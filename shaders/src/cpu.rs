@@ -1,5 +1,5 @@
 //! Runs plans on the CPU: weights packed once for the instruction set, working memory planned once, one group of items on
-//! each thread.
+//! each thread, and all threads on one group where there are fewer groups than threads.
 //!
 //! Pictures go through the plan one at a time, so that a picture's tensors stay in cache. Texts go in groups whose tokens lie
 //! one after the other, without padding: each weight is then read once for a group instead of once for each short text.
@@ -8,6 +8,7 @@ mod arena;
 mod group;
 mod kernel;
 
+use crate::crew::{Crew, Team};
 use crate::executor::{Executor, Input, Program, RunError};
 use crate::kernels::stem;
 use crate::plan::{Constant, Plan, PlanError, Shape, Step, TensorId};
@@ -17,11 +18,11 @@ use group::{Group, GroupInput, group_sizes};
 use kernel::{Context, Kernel, Tensors};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The executor that is always there.
-#[derive(Clone, Copy, Debug)]
+/// The executor that is always there. Its programs share its threads; clones are the same executor.
+#[derive(Clone, Debug)]
 pub struct CpuExecutor {
     isa: Isa,
-    threads: usize,
+    team: Arc<Team>,
 }
 
 impl CpuExecutor {
@@ -34,13 +35,14 @@ impl CpuExecutor {
     /// Uses a chosen instruction set: for tests and comparisons.
     #[must_use]
     pub fn with_isa(isa: Isa, threads: usize) -> CpuExecutor {
-        CpuExecutor { isa, threads: threads.max(1) }
+        CpuExecutor { isa, team: Arc::new(Team::new(threads)) }
     }
 }
 
 impl Executor for CpuExecutor {
     fn describe(&self) -> String {
-        format!("CPU, {}, {} thread{}", self.isa.name(), self.threads, if self.threads == 1 { "" } else { "s" })
+        let threads = self.team.threads();
+        format!("CPU, {}, {threads} thread{}", self.isa.name(), if threads == 1 { "" } else { "s" })
     }
 
     fn prepare(&self, plan: Plan) -> Result<Arc<dyn Program>, PlanError> {
@@ -58,7 +60,7 @@ impl Executor for CpuExecutor {
         let kernels = steps.into_iter().map(|step| Kernel::prepare(self.isa, step, &mut constants, &mut uses)).collect();
         Ok(Arc::new(CpuProgram {
             isa: self.isa,
-            threads: self.threads,
+            team: self.team.clone(),
             shapes,
             constants,
             kernels,
@@ -72,7 +74,7 @@ impl Executor for CpuExecutor {
 
 struct CpuProgram {
     isa: Isa,
-    threads: usize,
+    team: Arc<Team>,
     shapes: Vec<Shape>,
     constants: Vec<Constant>,
     kernels: Vec<Kernel>,
@@ -89,36 +91,26 @@ impl Program for CpuProgram {
         let items: usize = sizes.iter().sum();
         let mut results =
             self.outputs.iter().map(|output| zeros(items * self.item_floats(*output))).collect::<Result<Vec<_>, RunError>>()?;
-        let groups = self.groups(&sizes, &mut results);
-        let threads = self.threads.min(groups.len());
-        let queue = Mutex::new(groups.into_iter());
+        let groups: Vec<Mutex<Group<'_>>> = self.groups(&sizes, &mut results).into_iter().map(Mutex::new).collect();
         let failure = Mutex::new(None);
-        let work = || {
-            let mut arena = self.arenas.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-            loop {
-                // The lock is released before the group is worked on.
-                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some(mut group) = next else { break };
-                let part = match input {
-                    Input::Pixels(pixels) => {
-                        let picture = pixels.len() / items;
-                        GroupInput::Picture(&pixels[group.items.start * picture..][..picture])
-                    }
-                    Input::Tokens(texts) => GroupInput::Texts(&texts[group.items.clone()]),
-                };
-                if let Err(error) = self.run_group(part, &mut arena, &mut group.outputs) {
-                    *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    return;
+        let work = |index: usize, crew: &Crew<'_>| {
+            let Group { items: range, outputs } = &mut *groups[index].lock().unwrap_or_else(PoisonError::into_inner);
+            let part = match input {
+                Input::Pixels(pixels) => {
+                    let picture = pixels.len() / items;
+                    GroupInput::Picture(&pixels[range.start * picture..][..picture])
                 }
+                Input::Tokens(texts) => GroupInput::Texts(&texts[range.clone()]),
+            };
+            if let Err(error) = self.run_group(part, crew, outputs) {
+                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
-            self.arenas.lock().unwrap_or_else(PoisonError::into_inner).push(arena);
         };
-        std::thread::scope(|scope| {
-            (1..threads).for_each(|_| {
-                scope.spawn(work);
-            });
-            work();
-        });
+        let crew = self.team.crew();
+        // As long as every thread has a group of its own they do not wait for each other; the last groups are shared step by step.
+        let apart = groups.len() / crew.threads() * crew.threads();
+        crew.run(apart, &|index, _| work(index, &Crew::alone()));
+        (apart..groups.len()).for_each(|index| work(index, &crew));
         if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
         }
@@ -160,7 +152,7 @@ impl CpuProgram {
                         return Err(RunError::Token { item, token: *token, vocabulary });
                     }
                 }
-                Ok(group_sizes(texts, self.threads))
+                Ok(group_sizes(texts, self.team.threads()))
             }
             _ => Err(RunError::Kind),
         }
@@ -185,11 +177,12 @@ impl CpuProgram {
             .collect()
     }
 
-    fn run_group(&self, input: GroupInput<'_>, arena: &mut Arena, outputs: &mut [&mut [f32]]) -> Result<(), RunError> {
+    fn run_group(&self, input: GroupInput<'_>, crew: &Crew<'_>, outputs: &mut [&mut [f32]]) -> Result<(), RunError> {
+        let mut arena = self.arenas.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         let rows = input.rows();
-        let context = Context { isa: self.isa, shapes: &self.shapes, constants: &self.constants, input };
+        let context = Context { isa: self.isa, crew, shapes: &self.shapes, constants: &self.constants, input };
         let scratch = self.kernels.iter().map(|kernel| kernel.scratch(context)).max().unwrap_or(0);
-        let (memory, scratch) = arena.reserve(self.layout.floats(rows), scratch)?;
+        let (memory, scratch) = arena.reserve(self.layout.floats(rows), scratch * crew.threads())?;
         let place = |tensor: TensorId| {
             let shape = self.shapes[tensor.index()];
             let positions = input.segments(shape).last().map_or(0, |segment| segment.end);
@@ -206,6 +199,7 @@ impl CpuProgram {
         for (result, output) in outputs.iter_mut().zip(&self.outputs) {
             result.copy_from_slice(&memory[place(*output)]);
         }
+        self.arenas.lock().unwrap_or_else(PoisonError::into_inner).push(arena);
         Ok(())
     }
 }

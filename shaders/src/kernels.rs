@@ -16,6 +16,7 @@ pub(crate) mod pool;
 pub(crate) mod scale;
 pub(crate) mod stem;
 pub(crate) mod take;
+pub(crate) mod target;
 pub(crate) mod window;
 
 /// What every comparison of a variant with its scalar reference shares.

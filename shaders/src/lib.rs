@@ -5,6 +5,7 @@
 //! plans stands [`scan`], exact search over all rows.
 
 mod cpu;
+mod crew;
 pub mod dot;
 mod executor;
 pub mod gpu;

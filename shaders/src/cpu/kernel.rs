@@ -1,22 +1,26 @@
 //! One step of a plan made ready for an instruction set, and how it is run on one group.
+#![allow(unsafe_code, reason = "threads write one tensor, each in columns of its own")]
 
 use super::group::GroupInput;
+use crate::crew::Crew;
 use crate::kernels::arrange::arrange;
 use crate::kernels::attend::{self, attend};
-use crate::kernels::attention::{self, attention};
+use crate::kernels::attention::{self, Attention, attention};
 use crate::kernels::conv::{self, Conv, conv};
 use crate::kernels::depthwise::{Depthwise, depthwise};
 use crate::kernels::elementwise::pairwise;
 use crate::kernels::embed::embed;
-use crate::kernels::gemm::{Product, Weights, gemm};
+use crate::kernels::gemm::{Product, Weights, gemm, gemm_columns, panel_columns};
 use crate::kernels::layernorm::layernorm;
 use crate::kernels::normalize::normalize;
 use crate::kernels::pool::mean;
 use crate::kernels::scale::scale;
 use crate::kernels::stem::{self, Stem, Table, stem};
 use crate::kernels::take::take;
+use crate::kernels::target::Target;
 use crate::plan::{Constant, ConstantId, Shape, Step, TensorId};
 use crate::simd::Isa;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A step with its weights in the layout of the instruction set.
@@ -27,10 +31,17 @@ pub(super) struct Kernel {
     table: Option<Box<Table>>,
 }
 
+/// Parts of a step for each thread: more than one, so that a thread that is slower or comes later leaves some to the others.
+const PARTS_PER_THREAD: usize = 2;
+
+/// Rows of one part of a product are a multiple of this, so that tiles are full.
+const ROWS_STEP: usize = 8;
+
 /// What the kernels of one program share.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) isa: Isa,
+    pub(super) crew: &'a Crew<'a>,
     pub(super) shapes: &'a [Shape],
     pub(super) constants: &'a [Constant],
     pub(super) input: GroupInput<'a>,
@@ -64,6 +75,18 @@ impl<'a> Context<'a> {
             each(read, &mut tensors.written[written.start * to.channels()..written.end * to.channels()]);
         }
     }
+
+    /// Rows of one part of `rows`, a multiple of `step`.
+    fn part_rows(self, rows: usize, step: usize) -> usize {
+        let parts = if self.crew.threads() == 1 { 1 } else { self.crew.threads() * PARTS_PER_THREAD };
+        rows.div_ceil(parts).next_multiple_of(step).max(step)
+    }
+
+    /// Cuts what is written into parts of whole rows of `width` numbers and calls `each(range of numbers, part)` for each.
+    fn rows(self, width: usize, step: usize, written: &mut [f32], each: impl Fn(Range<usize>, &mut [f32]) + Sync) {
+        let length = self.part_rows(written.len() / width, step) * width;
+        self.crew.chunks(written, length, &mut [], |first, part, _| each(first..first + part.len(), part));
+    }
 }
 
 impl Kernel {
@@ -90,7 +113,7 @@ impl Kernel {
         self.weights.as_ref().map_or(0, Weights::memory_bytes)
     }
 
-    /// Floats of scratch that the kernel needs for a group.
+    /// Floats of scratch that each thread needs for a group.
     pub(super) fn scratch(&self, context: Context<'_>) -> usize {
         match &self.step {
             Step::Stem { window, .. } => stem::scratch_len(*window),
@@ -112,29 +135,18 @@ impl Kernel {
     }
 
     fn run_product(&self, context: Context<'_>, weights: &Weights, tensors: Tensors<'_>, scratch: &mut [f32]) {
-        let isa = context.isa;
+        let Context { isa, crew, .. } = context;
         let Tensors { read, also, written } = tensors;
         match &self.step {
             Step::Gemm { activation, residual, .. } => {
-                let panels = weights.panels();
-                let product = Product {
-                    rows: read.len() / panels.depth,
-                    input: read,
-                    input_stride: panels.depth,
-                    panels,
-                    bias: weights.bias(),
-                    activation: *activation,
-                    residual: residual.map(|_| also),
-                    output_stride: panels.columns,
-                };
-                gemm(isa, product, written);
+                run_gemm(context, Product::rows_of(read, weights, *activation, residual.map(|_| also)), written);
             }
             Step::Conv { input, window, activation, .. } => {
                 let Shape::Map { height, width, channels } = context.shape(*input) else {
                     unreachable!("the plan checks that conv reads a map")
                 };
                 let job = Conv { input: read, height, width, channels, window: *window, weights, activation: *activation };
-                conv(isa, job, scratch, written);
+                conv(isa, crew, job, scratch, written);
             }
             Step::Stem { window, activation, .. } => {
                 let (GroupInput::Picture(pixels), Shape::Pixels { height, width }, Some(table)) =
@@ -143,32 +155,31 @@ impl Kernel {
                     unreachable!("the plan checks that a stem reads pixels");
                 };
                 let job = Stem { pixels, height, width, table, window: *window, weights, activation: *activation };
-                stem(isa, job, scratch, written);
+                stem(isa, crew, job, scratch, written);
             }
             step => unreachable!("{} has no packed weights", step.kernel()),
         }
     }
 
     fn run_plain(&self, context: Context<'_>, tensors: Tensors<'_>, scratch: &mut [f32]) {
-        let isa = context.isa;
+        let Context { isa, .. } = context;
+        let Tensors { read, also, .. } = tensors;
         match &self.step {
             Step::Depthwise { input, weight, bias, window, activation, .. } => {
                 let Shape::Map { height, width, channels } = context.shape(*input) else {
                     unreachable!("the plan checks that depthwise reads a map")
                 };
                 let (weight, bias) = (context.constant(*weight), context.constant(*bias));
-                let job =
-                    Depthwise { input: tensors.read, height, width, channels, window: *window, weight, bias, activation: *activation };
-                depthwise(isa, job, tensors.written);
+                let job = Depthwise { input: read, height, width, channels, window: *window, weight, bias, activation: *activation };
+                let row = window.output(width) * channels;
+                context.rows(row, 1, tensors.written, |numbers, part| depthwise(isa, job, numbers.start / row, part));
             }
             Step::LayerNorm { gain, shift, epsilon, .. } => {
-                layernorm(isa, tensors.read, context.constant(*gain), context.constant(*shift), *epsilon, tensors.written);
+                let (gain, shift) = (context.constant(*gain), context.constant(*shift));
+                context.rows(gain.len(), 1, tensors.written, |numbers, part| layernorm(isa, &read[numbers], gain, shift, *epsilon, part));
             }
             Step::Attention { input, heads, causal, output } => {
-                let head_width = context.channels(*output) / heads;
-                context.items([*input, *output], tensors, |read, written| {
-                    attention(isa, read, *heads, head_width, *causal, scratch, written);
-                });
+                run_attention(context, [*input, *output], *heads, *causal, tensors, scratch);
             }
             Step::Attend { input, query, heads, output } => context.items([*input, *output], tensors, |read, written| {
                 attend(isa, read, context.constant(*query), *heads, scratch, written);
@@ -188,15 +199,63 @@ impl Kernel {
             Step::Take { input, position, output } => {
                 context.items([*input, *output], tensors, |read, written| take(read, *position, written));
             }
-            Step::Normalize { output, .. } => normalize(isa, tensors.read, context.channels(*output), tensors.written),
-            Step::Pairwise { function, .. } => pairwise(isa, *function, tensors.read, tensors.also, tensors.written),
+            Step::Normalize { output, .. } => normalize(isa, read, context.channels(*output), tensors.written),
+            Step::Pairwise { function, output, .. } => context.rows(context.channels(*output), 1, tensors.written, |numbers, part| {
+                pairwise(isa, *function, &read[numbers.clone()], &also[numbers], part);
+            }),
             Step::Scale { input, output, .. } => {
-                let mut factors = tensors.also.chunks_exact(context.channels(*output));
-                context.items([*input, *output], Tensors { also: &[], ..tensors }, |read, written| {
-                    scale(isa, read, factors.next().unwrap_or(&[]), written);
+                let mut factors = also.chunks_exact(context.channels(*output));
+                context.items([*input, *output], tensors, |read, written| {
+                    let factors = factors.next().unwrap_or(&[]);
+                    context.rows(factors.len(), 1, written, |numbers, part| scale(isa, &read[numbers], factors, part));
                 });
             }
             step => unreachable!("prepare packs the weights of {}", step.kernel()),
         }
+    }
+}
+
+/// One product on the crew's threads: cut into rows or, where reading the weights costs more than reading the input, into
+/// columns.
+fn run_gemm(context: Context<'_>, product: Product<'_>, written: &mut [f32]) {
+    let Context { isa, crew, .. } = context;
+    let (depth, columns, panel) = (product.panels.depth, product.panels.columns, panel_columns(isa));
+    if crew.threads() == 1 || columns <= product.rows || columns <= panel {
+        return context.rows(columns, ROWS_STEP, written, |numbers, part| {
+            let rows = numbers.start / columns..numbers.end / columns;
+            let input = &product.input[rows.start * depth..rows.end * depth];
+            gemm(isa, Product { rows: rows.len(), input, residual: product.residual.map(|residual| &residual[numbers]), ..product }, part);
+        });
+    }
+    let length = context.part_rows(columns.div_ceil(panel), 1) * panel;
+    let target = Target::new(written);
+    crew.run(columns.div_ceil(length), &|part, _| {
+        // SAFETY: each part is other columns.
+        let target = unsafe { target.copy() };
+        gemm_columns(isa, product, [part * length, ((part + 1) * length).min(columns)], target);
+    });
+}
+
+/// Each head of each item is a part of its own.
+fn run_attention(
+    context: Context<'_>,
+    [from, to]: [TensorId; 2],
+    heads: usize,
+    is_causal: bool,
+    tensors: Tensors<'_>,
+    scratch: &mut [f32],
+) {
+    let (from_width, width) = (context.channels(from), context.channels(to));
+    let room = scratch.len() / context.crew.threads();
+    let scratch = Target::new(scratch);
+    for segment in context.input.segments(context.shape(from)) {
+        let queries_keys_values = &tensors.read[segment.start * from_width..segment.end * from_width];
+        let job = Attention { queries_keys_values, heads, head_width: width / heads, is_causal };
+        let target = Target::new(&mut tensors.written[segment.start * width..segment.end * width]);
+        context.crew.run(heads, &|head, worker| {
+            // SAFETY: each head writes columns of its own, each worker has room of its own.
+            let (target, mut room) = unsafe { (target.copy(), scratch.copy().skip(worker * room).take(room)) };
+            attention(context.isa, job, head, room.as_mut_slice(), target);
+        });
     }
 }

@@ -3,6 +3,7 @@
 use super::activation::Activation;
 use super::gemm::{Product, Weights, gemm};
 use super::window::Window;
+use crate::crew::Crew;
 use crate::simd::Isa;
 
 /// Floats of gathered windows that are multiplied at a time: they stay in the second-level cache.
@@ -32,29 +33,18 @@ pub(crate) struct Conv<'a> {
     pub(crate) activation: Activation,
 }
 
-/// Convolves one map into `[output height, output width, output channels]`; `scratch` holds [`patch_scratch_len`] floats for
-/// the depth `kernel * kernel * channels`.
-pub(crate) fn conv(isa: Isa, job: Conv<'_>, scratch: &mut [f32], output: &mut [f32]) {
+/// Convolves one map into `[output height, output width, output channels]`, on the crew's threads; `scratch` holds
+/// [`patch_scratch_len`] floats for the depth `kernel * kernel * channels` for each of them.
+pub(crate) fn conv(isa: Isa, crew: &Crew<'_>, job: Conv<'_>, scratch: &mut [f32], output: &mut [f32]) {
     assert_eq!(job.input.len(), job.height * job.width * job.channels, "input shape");
     let panels = job.weights.panels();
     let (columns, depth) = (panels.columns, panels.depth);
     assert_eq!(depth, job.window.kernel * job.window.kernel * job.channels, "weight shape");
-    let rows = patch_rows(depth);
-    for (block, results) in output.chunks_mut(rows * columns).enumerate() {
-        let patches = &mut scratch[..results.len() / columns * depth];
-        gather(&job, block * rows, patches);
-        let product = Product {
-            rows: results.len() / columns,
-            input: patches,
-            input_stride: depth,
-            panels,
-            bias: job.weights.bias(),
-            activation: job.activation,
-            residual: None,
-            output_stride: columns,
-        };
-        gemm(isa, product, results);
-    }
+    crew.chunks(output, patch_rows(depth) * columns, scratch, |first, results, room| {
+        let patches = &mut room[..results.len() / columns * depth];
+        gather(&job, first / columns, patches);
+        gemm(isa, Product::rows_of(patches, job.weights, job.activation, None), results);
+    });
 }
 
 /// Writes the windows of the output positions from `first` on, each `kernel * kernel * channels` numbers.
@@ -129,7 +119,7 @@ mod tests {
                 let weights = Weights::new(isa, &weight, depth, &bias);
                 let job = Conv { input: &input, height, width, channels, window, weights: &weights, activation };
                 let mut output = vec![f32::NAN; window.output(height) * window.output(width) * columns];
-                conv(isa, job, &mut vec![f32::NAN; patch_scratch_len(depth)], &mut output);
+                conv(isa, &Crew::alone(), job, &mut vec![f32::NAN; patch_scratch_len(depth)], &mut output);
                 assert_close(isa, &output, &direct(&job, &weight, &bias), 2e-5);
             }
         }
@@ -144,7 +134,7 @@ mod tests {
             let weights = Weights::new(isa, &weight, 18, &bias);
             let job = Conv { input: &input, height, width, channels, window, weights: &weights, activation: Activation::Relu };
             let mut output = vec![f32::NAN; height * width * columns];
-            conv(isa, job, &mut vec![f32::NAN; patch_scratch_len(18)], &mut output);
+            conv(isa, &Crew::alone(), job, &mut vec![f32::NAN; patch_scratch_len(18)], &mut output);
             assert_close(isa, &output, &direct(&job, &weight, &bias), 1e-5);
         }
     }

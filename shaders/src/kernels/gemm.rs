@@ -5,10 +5,16 @@
 #![allow(unsafe_code, reason = "SIMD loads and stores through raw pointers")]
 
 use super::activation::{Activation, activate_lanes};
+use super::target::Target;
 use crate::simd::{Isa, Lanes, dispatch};
 
 /// Registers side by side in one panel.
-const PANEL_VECTORS: usize = 3;
+pub(crate) const PANEL_VECTORS: usize = 3;
+
+/// Columns of one panel.
+pub(crate) fn panel_columns(isa: Isa) -> usize {
+    if isa.width() == 1 { usize::MAX } else { PANEL_VECTORS * isa.width() }
+}
 
 /// Input bytes of one block of rows: they stay in the second-level cache while every panel passes over them.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -100,9 +106,24 @@ pub(crate) struct Product<'a> {
     pub(crate) output_stride: usize,
 }
 
-impl Product<'_> {
+impl<'a> Product<'a> {
+    /// All columns of rows that lie one after the other, in the input and in the output.
+    pub(crate) fn rows_of(input: &'a [f32], weights: &'a Weights, activation: Activation, residual: Option<&'a [f32]>) -> Product<'a> {
+        let panels = weights.panels();
+        Product {
+            rows: input.len() / panels.depth,
+            input,
+            input_stride: panels.depth,
+            panels,
+            bias: weights.bias(),
+            activation,
+            residual,
+            output_stride: panels.columns,
+        }
+    }
+
     /// Panics unless every index that the kernels form lies within its slice.
-    fn check(&self, width: usize, output: &[f32]) {
+    fn check(&self, width: usize, columns_written: [usize; 2], output: &Target<'_>) {
         let Panels { depth, columns, data } = self.panels;
         let reach = |stride: usize, used: usize| (self.rows.max(1) - 1) * stride + used;
         assert!(self.rows == 0 || self.input.len() >= reach(self.input_stride, depth), "input is too short");
@@ -113,27 +134,38 @@ impl Product<'_> {
         );
         assert!(self.rows < 2 || self.output_stride >= columns, "output rows overlap");
         assert!(self.bias.is_empty() || self.bias.len() == columns, "one bias a column");
+        assert!(columns_written[0] <= columns_written[1] && columns_written[1] <= columns, "columns that exist");
+        let whole = |column: usize| width == 1 || column.is_multiple_of(PANEL_VECTORS * width);
+        assert!(whole(columns_written[0]) && (whole(columns_written[1]) || columns_written[1] == columns), "whole panels");
         assert_eq!(data.len(), depth * columns.next_multiple_of(width), "weights are packed for another instruction set");
     }
 }
 
-dispatch! {
-    /// Runs one product.
-    pub(crate) fn gemm(product: Product<'_>, output: &mut [f32]); gemm_scalar, gemm_lanes
+/// Runs one product.
+pub(crate) fn gemm(isa: Isa, product: Product<'_>, output: &mut [f32]) {
+    gemm_columns(isa, product, [0, product.panels.columns], Target::new(output));
 }
 
-fn gemm_scalar(product: Product<'_>, output: &mut [f32]) {
-    product.check(1, output);
+dispatch! {
+    /// Runs one product for the columns from the first up to the second of `columns` only, which are whole panels (see
+    /// [`panel_columns`]). Only these columns of the output are touched.
+    pub(crate) fn gemm_columns(product: Product<'_>, columns: [usize; 2], output: Target<'_>); gemm_scalar, gemm_lanes
+}
+
+fn gemm_scalar(product: Product<'_>, columns_written: [usize; 2], mut output: Target<'_>) {
+    product.check(1, columns_written, &output);
     let Panels { depth, columns, data } = product.panels;
     for row in 0..product.rows {
         let input = &product.input[row * product.input_stride..][..depth];
-        for column in 0..columns {
+        for column in columns_written[0]..columns_written[1] {
             let mut sum = product.bias.get(column).copied().unwrap_or(0.0);
             for (k, value) in input.iter().enumerate() {
                 sum += value * data[k * columns + column];
             }
             let at = row * product.output_stride + column;
-            output[at] = product.activation.of(sum) + product.residual.map_or(0.0, |residual| residual[at]);
+            let result = product.activation.of(sum) + product.residual.map_or(0.0, |residual| residual[at]);
+            // SAFETY: `check` has compared the lengths.
+            unsafe { output.as_mut_ptr().add(at).write(result) };
         }
     }
 }
@@ -143,25 +175,26 @@ fn gemm_scalar(product: Product<'_>, output: &mut [f32]) {
 /// # Safety
 /// As for [`Lanes`].
 #[inline(always)]
-pub(crate) unsafe fn gemm_lanes<S: Lanes>(product: Product<'_>, output: &mut [f32]) {
-    product.check(S::WIDTH, output);
+pub(crate) unsafe fn gemm_lanes<S: Lanes>(product: Product<'_>, columns: [usize; 2], mut output: Target<'_>) {
+    product.check(S::WIDTH, columns, &output);
     let depth = product.panels.depth;
     let block_rows = (BLOCK_BYTES / 4 / depth.max(1)).clamp(S::TILE_ROWS, 4096).next_multiple_of(S::TILE_ROWS);
     let mut first = 0;
     while first < product.rows {
         let rows = block_rows.min(product.rows - first);
         // SAFETY: `check` has compared all lengths; rows `first..first + rows` exist; the caller is compiled for S.
-        unsafe { block::<S>(&product, first, rows, output) };
+        unsafe { block::<S>(&product, [first, rows], columns, output.as_mut_ptr()) };
         first += rows;
     }
 }
 
-/// All panels over one block of rows.
+/// The panels of some columns over one block of rows.
 #[inline(always)]
-unsafe fn block<S: Lanes>(product: &Product<'_>, first: usize, rows: usize, output: &mut [f32]) {
-    let Panels { depth, columns, data } = product.panels;
-    let mut panel_at = 0;
-    for column in (0..columns).step_by(PANEL_VECTORS * S::WIDTH) {
+unsafe fn block<S: Lanes>(product: &Product<'_>, [first, rows]: [usize; 2], columns: [usize; 2], output: *mut f32) {
+    let Panels { depth, data, .. } = product.panels;
+    let mut panel_at = columns[0] * depth;
+    let [first_column, columns] = columns;
+    for column in (first_column..columns).step_by(PANEL_VECTORS * S::WIDTH) {
         let width = (columns - column).min(PANEL_VECTORS * S::WIDTH);
         let vectors = width.div_ceil(S::WIDTH);
         let mut row = first;
@@ -184,9 +217,9 @@ unsafe fn block<S: Lanes>(product: &Product<'_>, first: usize, rows: usize, outp
                     input: product.input.as_ptr().add(row * product.input_stride),
                     input_stride: product.input_stride,
                     weight: data.as_ptr().add(panel_at),
-                    bias: product.bias.get(column..).unwrap_or(&[]),
+                    bias: product.bias.get(column..column + width).unwrap_or(&[]),
                     residual: product.residual.map(|residual| residual.as_ptr().add(at)),
-                    output: output.as_mut_ptr().add(at),
+                    output: output.add(at),
                     output_stride: product.output_stride,
                     activation: product.activation,
                 };

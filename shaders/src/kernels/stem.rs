@@ -7,6 +7,7 @@ use super::activation::Activation;
 use super::conv::{patch_rows, patch_scratch_len};
 use super::gemm::{Product, Weights, gemm};
 use super::window::Window;
+use crate::crew::Crew;
 use crate::simd::Isa;
 
 /// Colours of a pixel.
@@ -69,26 +70,16 @@ pub(crate) fn depth(window: Window) -> usize {
     window.kernel * window.kernel * COLOURS
 }
 
-/// Convolves one picture into `[output height, output width, channels]`.
-pub(crate) fn stem(isa: Isa, job: Stem<'_>, scratch: &mut [f32], output: &mut [f32]) {
+/// Convolves one picture into `[output height, output width, channels]`, on the crew's threads; `scratch` holds
+/// [`scratch_len`] floats for each of them.
+pub(crate) fn stem(isa: Isa, crew: &Crew<'_>, job: Stem<'_>, scratch: &mut [f32], output: &mut [f32]) {
     assert_eq!(job.pixels.len(), job.height * job.width * COLOURS, "pixel shape");
     let (columns, depth) = (job.weights.panels().columns, depth(job.window));
-    let rows = patch_rows(depth);
-    for (block, results) in output.chunks_mut(rows * columns).enumerate() {
-        let patches = &mut scratch[..results.len() / columns * depth];
-        gather(&job, block * rows, patches);
-        let product = Product {
-            rows: results.len() / columns,
-            input: patches,
-            input_stride: depth,
-            panels: job.weights.panels(),
-            bias: job.weights.bias(),
-            activation: job.activation,
-            residual: None,
-            output_stride: columns,
-        };
-        gemm(isa, product, results);
-    }
+    crew.chunks(output, patch_rows(depth) * columns, scratch, |first, results, room| {
+        let patches = &mut room[..results.len() / columns * depth];
+        gather(&job, first / columns, patches);
+        gemm(isa, Product::rows_of(patches, job.weights, job.activation, None), results);
+    });
 }
 
 /// Writes the normalised windows of the output positions from `first` on, each `kernel * kernel * 3` numbers.
@@ -170,7 +161,7 @@ mod tests {
                 let weights = Weights::new(isa, &weight, depth(window), &bias);
                 let job = Stem { pixels: &pixels, height, width, table: &table, window, weights: &weights, activation: Activation::Relu6 };
                 let mut output = vec![f32::NAN; window.output(height) * window.output(width) * channels];
-                stem(isa, job, &mut vec![f32::NAN; scratch_len(window)], &mut output);
+                stem(isa, &Crew::alone(), job, &mut vec![f32::NAN; scratch_len(window)], &mut output);
                 assert_close(isa, &output, &direct(&job, &weight, &bias), 1e-5);
             }
         }
