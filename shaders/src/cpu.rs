@@ -10,7 +10,9 @@ mod kernel;
 
 use crate::crew::{Crew, Team};
 use crate::executor::{Executor, Input, Program, RunError};
+use crate::kernels::number::Storage;
 use crate::kernels::stem;
+use crate::kernels::weights::Slab;
 use crate::plan::{Constant, Plan, PlanError, Shape, Step, TensorId};
 use crate::simd::Isa;
 use arena::{Arena, Layout, zeros};
@@ -22,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Debug)]
 pub struct CpuExecutor {
     isa: Isa,
+    storage: Storage,
     team: Arc<Team>,
 }
 
@@ -35,7 +38,13 @@ impl CpuExecutor {
     /// Uses a chosen instruction set: for tests and comparisons.
     #[must_use]
     pub fn with_isa(isa: Isa, threads: usize) -> CpuExecutor {
-        CpuExecutor { isa, team: Arc::new(Team::new(threads)) }
+        CpuExecutor { isa, storage: Storage::F32, team: Arc::new(Team::new(threads)) }
+    }
+
+    /// Keeps the weights of the programs that it prepares from now on in `storage`; they share the threads of this executor.
+    #[must_use]
+    pub fn with_storage(self, storage: Storage) -> CpuExecutor {
+        CpuExecutor { storage, ..self }
     }
 }
 
@@ -57,12 +66,15 @@ impl Executor for CpuExecutor {
         });
         let mut uses = vec![0; constants.len()];
         steps.iter().flat_map(Step::constants).flatten().for_each(|id| uses[id.index()] += 1);
-        let kernels = steps.into_iter().map(|step| Kernel::prepare(self.isa, step, &mut constants, &mut uses)).collect();
+        let mut slab = Slab::new(self.storage, steps.iter().map(|step| Kernel::slab_len(self.isa, step, &constants)).sum());
+        let prepare = |step| Kernel::prepare(self.isa, self.storage, step, &mut constants, &mut uses, &mut slab);
+        let kernels = steps.into_iter().map(prepare).collect();
         Ok(Arc::new(CpuProgram {
             isa: self.isa,
             team: self.team.clone(),
             shapes,
             constants,
+            slab,
             kernels,
             outputs,
             layout,
@@ -77,6 +89,7 @@ struct CpuProgram {
     team: Arc<Team>,
     shapes: Vec<Shape>,
     constants: Vec<Constant>,
+    slab: Slab,
     kernels: Vec<Kernel>,
     outputs: Vec<TensorId>,
     layout: Layout,
@@ -121,7 +134,7 @@ impl Program for CpuProgram {
         let constants: usize = self.constants.iter().map(|constant| size_of_val(&constant.data[..])).sum();
         let packed: usize = self.kernels.iter().map(Kernel::memory_bytes).sum();
         let arenas: usize = self.arenas.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Arena::memory_bytes).sum();
-        (constants + packed + arenas) as u64
+        (constants + self.slab.memory_bytes() + packed + arenas) as u64
     }
 }
 
@@ -180,7 +193,7 @@ impl CpuProgram {
     fn run_group(&self, input: GroupInput<'_>, crew: &Crew<'_>, outputs: &mut [&mut [f32]]) -> Result<(), RunError> {
         let mut arena = self.arenas.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         let rows = input.rows();
-        let context = Context { isa: self.isa, crew, shapes: &self.shapes, constants: &self.constants, input };
+        let context = Context { isa: self.isa, crew, shapes: &self.shapes, constants: &self.constants, slab: &self.slab, input };
         let scratch = self.kernels.iter().map(|kernel| kernel.scratch(context)).max().unwrap_or(0);
         let (memory, scratch) = arena.reserve(self.layout.floats(rows), scratch * crew.threads())?;
         let place = |tensor: TensorId| {

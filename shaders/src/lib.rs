@@ -18,6 +18,7 @@ pub use cpu::CpuExecutor;
 pub use executor::{Executor, Input, Program, RunError};
 pub use kernels::activation::Activation;
 pub use kernels::elementwise::Pairwise;
+pub use kernels::number::Storage;
 pub use kernels::stem::Normalisation;
 pub use kernels::take::Position;
 pub use kernels::window::{Padding, Window};

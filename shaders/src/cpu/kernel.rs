@@ -10,25 +10,34 @@ use crate::kernels::conv::{self, Conv, conv};
 use crate::kernels::depthwise::{Depthwise, depthwise};
 use crate::kernels::elementwise::pairwise;
 use crate::kernels::embed::embed;
-use crate::kernels::gemm::{Product, Weights, gemm, gemm_columns, panel_columns};
+use crate::kernels::gemm::{Product, gemm, gemm_columns, panel_columns};
 use crate::kernels::layernorm::layernorm;
 use crate::kernels::normalize::normalize;
+use crate::kernels::number::{Numbers, Storage, View};
 use crate::kernels::pool::mean;
 use crate::kernels::scale::scale;
 use crate::kernels::stem::{self, Stem, Table, stem};
 use crate::kernels::take::take;
 use crate::kernels::target::Target;
+use crate::kernels::weights::{Slab, Weights, halves, slab_len};
 use crate::plan::{Constant, ConstantId, Shape, Step, TensorId};
 use crate::simd::Isa;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A step with its weights in the layout of the instruction set.
+/// A step with its constants in the layout of the instruction set.
 pub(super) struct Kernel {
     pub(super) step: Step,
-    weights: Option<Weights>,
-    /// Of a stem.
-    table: Option<Box<Table>>,
+    prepared: Prepared,
+}
+
+/// What a step has beside the plan's constants.
+enum Prepared {
+    Nothing,
+    Product(Weights),
+    Stem(Weights, Box<Table>),
+    /// Word embeddings that are not kept as the plan has them.
+    Words(Numbers),
 }
 
 /// Parts of a step for each thread: more than one, so that a thread that is slower or comes later leaves some to the others.
@@ -44,6 +53,7 @@ pub(super) struct Context<'a> {
     pub(super) crew: &'a Crew<'a>,
     pub(super) shapes: &'a [Shape],
     pub(super) constants: &'a [Constant],
+    pub(super) slab: &'a Slab,
     pub(super) input: GroupInput<'a>,
 }
 
@@ -90,34 +100,64 @@ impl<'a> Context<'a> {
 }
 
 impl Kernel {
+    /// The length of slab that the step's weights need.
+    pub(super) fn slab_len(isa: Isa, step: &Step, constants: &[Constant]) -> usize {
+        match step {
+            Step::Gemm { weight, bias, .. } | Step::Conv { weight, bias, .. } | Step::Stem { weight, bias, .. } => {
+                let columns = constants[bias.index()].data.len();
+                slab_len(isa, constants[weight.index()].data.len() / columns, columns)
+            }
+            _ => 0,
+        }
+    }
+
     /// Packs the step's weights. Numbers that only packed steps use are freed as soon as the last of them has its copy.
-    pub(super) fn prepare(isa: Isa, step: Step, constants: &mut [Constant], uses: &mut [usize]) -> Kernel {
-        let (weight, bias, table) = match &step {
-            Step::Gemm { weight, bias, .. } | Step::Conv { weight, bias, .. } => (*weight, *bias, None),
-            Step::Stem { weight, bias, normalisation, .. } => (*weight, *bias, Some(Box::new(normalisation.table()))),
-            _ => return Kernel { step, weights: None, table: None },
+    pub(super) fn prepare(
+        isa: Isa,
+        storage: Storage,
+        step: Step,
+        constants: &mut [Constant],
+        uses: &mut [usize],
+        slab: &mut Slab,
+    ) -> Kernel {
+        let mut weights =
+            |weight: ConstantId, bias: ConstantId| slab.add(isa, &constants[weight.index()].data, &constants[bias.index()].data);
+        let (prepared, replaced) = match &step {
+            Step::Gemm { weight, bias, .. } | Step::Conv { weight, bias, .. } => {
+                (Prepared::Product(weights(*weight, *bias)), [Some(*weight), Some(*bias)])
+            }
+            Step::Stem { weight, bias, normalisation, .. } => {
+                (Prepared::Stem(weights(*weight, *bias), Box::new(normalisation.table())), [Some(*weight), Some(*bias)])
+            }
+            Step::Embed { words, .. } if storage == Storage::F16 && uses[words.index()] == 1 => {
+                (Prepared::Words(halves(&constants[words.index()].data)), [Some(*words), None])
+            }
+            _ => (Prepared::Nothing, [None, None]),
         };
-        let (matrix, offsets) = (&constants[weight.index()].data, &constants[bias.index()].data);
-        let weights = Weights::new(isa, matrix, matrix.len() / offsets.len(), offsets);
-        for id in [weight, bias] {
+        for id in replaced.into_iter().flatten() {
             uses[id.index()] -= 1;
             if uses[id.index()] == 0 {
                 constants[id.index()].data = Arc::default();
             }
         }
-        Kernel { step, weights: Some(weights), table }
+        Kernel { step, prepared }
     }
 
-    /// Bytes of the packed weights.
+    /// Bytes of what is prepared, beside the slab.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.weights.as_ref().map_or(0, Weights::memory_bytes)
+        match &self.prepared {
+            Prepared::Nothing => 0,
+            Prepared::Product(weights) => size_of_val(weights.bias()),
+            Prepared::Stem(weights, table) => size_of_val(weights.bias()) + size_of_val(&**table),
+            Prepared::Words(words) => words.memory_bytes(),
+        }
     }
 
     /// Floats of scratch that each thread needs for a group.
     pub(super) fn scratch(&self, context: Context<'_>) -> usize {
         match &self.step {
             Step::Stem { window, .. } => stem::scratch_len(*window),
-            Step::Conv { .. } => self.weights.as_ref().map_or(0, |weights| conv::patch_scratch_len(weights.panels().depth)),
+            Step::Conv { window, input, .. } => conv::patch_scratch_len(window.kernel * window.kernel * context.channels(*input)),
             Step::Attention { heads, output, .. } => {
                 let longest = context.input.positions_max(context.shape(*output));
                 attention::scratch_len(context.isa, longest, context.channels(*output) / heads)
@@ -128,33 +168,34 @@ impl Kernel {
     }
 
     pub(super) fn run(&self, context: Context<'_>, tensors: Tensors<'_>, scratch: &mut [f32]) {
-        match &self.weights {
-            Some(weights) => self.run_product(context, weights, tensors, scratch),
-            None => self.run_plain(context, tensors, scratch),
+        match &self.prepared {
+            Prepared::Product(weights) | Prepared::Stem(weights, _) => self.run_product(context, weights, tensors, scratch),
+            Prepared::Nothing | Prepared::Words(_) => self.run_plain(context, tensors, scratch),
         }
     }
 
     fn run_product(&self, context: Context<'_>, weights: &Weights, tensors: Tensors<'_>, scratch: &mut [f32]) {
         let Context { isa, crew, .. } = context;
         let Tensors { read, also, written } = tensors;
+        let (panels, bias) = (weights.panels(context.slab), weights.bias());
         match &self.step {
             Step::Gemm { activation, residual, .. } => {
-                run_gemm(context, Product::rows_of(read, weights, *activation, residual.map(|_| also)), written);
+                run_gemm(context, Product::rows_of(read, panels, bias, *activation, residual.map(|_| also)), written);
             }
             Step::Conv { input, window, activation, .. } => {
                 let Shape::Map { height, width, channels } = context.shape(*input) else {
                     unreachable!("the plan checks that conv reads a map")
                 };
-                let job = Conv { input: read, height, width, channels, window: *window, weights, activation: *activation };
+                let job = Conv { input: read, height, width, channels, window: *window, panels, bias, activation: *activation };
                 conv(isa, crew, job, scratch, written);
             }
             Step::Stem { window, activation, .. } => {
-                let (GroupInput::Picture(pixels), Shape::Pixels { height, width }, Some(table)) =
-                    (context.input, context.shapes[0], &self.table)
+                let (GroupInput::Picture(pixels), Shape::Pixels { height, width }, Prepared::Stem(_, table)) =
+                    (context.input, context.shapes[0], &self.prepared)
                 else {
                     unreachable!("the plan checks that a stem reads pixels");
                 };
-                let job = Stem { pixels, height, width, table, window: *window, weights, activation: *activation };
+                let job = Stem { pixels, height, width, table, window: *window, panels, bias, activation: *activation };
                 stem(isa, crew, job, scratch, written);
             }
             step => unreachable!("{} has no packed weights", step.kernel()),
@@ -190,7 +231,11 @@ impl Kernel {
             Step::Embed { words, positions, output, .. } => {
                 let GroupInput::Texts(texts) = context.input else { unreachable!("the plan checks that embed reads tokens") };
                 let (width, shape) = (context.channels(*output), context.shape(*output));
-                let (words, positions) = (context.constant(*words), context.constant(*positions));
+                let positions = context.constant(*positions);
+                let words = match &self.prepared {
+                    Prepared::Words(words) => words.view(),
+                    _ => View::F32(context.constant(*words)),
+                };
                 for (text, segment) in texts.iter().zip(context.input.segments(shape)) {
                     embed(isa, text, words, positions, width, &mut tensors.written[segment.start * width..segment.end * width]);
                 }

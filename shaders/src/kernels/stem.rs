@@ -5,7 +5,7 @@
 
 use super::activation::Activation;
 use super::conv::{patch_rows, patch_scratch_len};
-use super::gemm::{Product, Weights, gemm};
+use super::gemm::{Panels, Product, gemm};
 use super::window::Window;
 use crate::crew::Crew;
 use crate::simd::Isa;
@@ -56,7 +56,8 @@ pub(crate) struct Stem<'a> {
     pub(crate) table: &'a Table,
     pub(crate) window: Window,
     /// Packed from `[kernel, kernel, 3, channels]`.
-    pub(crate) weights: &'a Weights,
+    pub(crate) panels: Panels<'a>,
+    pub(crate) bias: &'a [f32],
     pub(crate) activation: Activation,
 }
 
@@ -74,11 +75,11 @@ pub(crate) fn depth(window: Window) -> usize {
 /// [`scratch_len`] floats for each of them.
 pub(crate) fn stem(isa: Isa, crew: &Crew<'_>, job: Stem<'_>, scratch: &mut [f32], output: &mut [f32]) {
     assert_eq!(job.pixels.len(), job.height * job.width * COLOURS, "pixel shape");
-    let (columns, depth) = (job.weights.panels().columns, depth(job.window));
+    let (columns, depth) = (job.panels.columns, depth(job.window));
     crew.chunks(output, patch_rows(depth) * columns, scratch, |first, results, room| {
         let patches = &mut room[..results.len() / columns * depth];
         gather(&job, first / columns, patches);
-        gemm(isa, Product::rows_of(patches, job.weights, job.activation, None), results);
+        gemm(isa, Product::rows_of(patches, job.panels, job.bias, job.activation, None), results);
     });
 }
 
@@ -114,6 +115,8 @@ fn gather(job: &Stem<'_>, first: usize, patches: &mut [f32]) {
 mod tests {
     use super::*;
     use crate::kernels::compare::{assert_close, numbers};
+    use crate::kernels::number::Storage;
+    use crate::kernels::weights::alone;
     use crate::kernels::window::Padding;
     use proptest::prelude::*;
 
@@ -158,8 +161,8 @@ mod tests {
             let pixels: Vec<u8> = (0..height * width * COLOURS).map(|i| (i * 89 % 256) as u8).collect();
             let table = Normalisation { mean: [127.0, 120.0, 3.0], deviation: [128.0, 64.0, 200.0] }.table();
             for isa in Isa::available() {
-                let weights = Weights::new(isa, &weight, depth(window), &bias);
-                let job = Stem { pixels: &pixels, height, width, table: &table, window, weights: &weights, activation: Activation::Relu6 };
+                let (slab, weights) = alone(isa, Storage::F32, &weight, &bias);
+                let job = Stem { pixels: &pixels, height, width, table: &table, window, panels: weights.panels(&slab), bias: weights.bias(), activation: Activation::Relu6 };
                 let mut output = vec![f32::NAN; window.output(height) * window.output(width) * channels];
                 stem(isa, &Crew::alone(), job, &mut vec![f32::NAN; scratch_len(window)], &mut output);
                 assert_close(isa, &output, &direct(&job, &weight, &bias), 1e-5);
