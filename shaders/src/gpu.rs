@@ -17,13 +17,21 @@ mod layout;
 mod lower;
 mod normalize;
 mod pool;
+mod probe;
 mod program;
+mod report;
+mod self_test;
 mod slot;
 mod source;
+mod store;
+mod timing;
+mod tune;
 mod unchecked;
 
 pub use device::{AdapterChoice, GpuError};
 pub use executor::{Budget, GpuExecutor, GpuOptions};
+pub use report::{Choice, DeviceReport, KernelTime, PlanReport, Rate, report_device, report_plan};
+pub use self_test::Finding;
 pub use source::Precision;
 
 use std::future::Future;

@@ -12,6 +12,7 @@ mod kernels;
 pub mod plan;
 pub mod scan;
 mod simd;
+pub mod synthetic;
 
 pub use cpu::CpuExecutor;
 pub use executor::{Executor, Input, Program, RunError};

@@ -99,9 +99,9 @@ impl Engine {
         self.choices.lock().unwrap_or_else(PoisonError::into_inner).subgroup
     }
 
-    /// Pipelines compiled so far.
-    pub(crate) fn pipelines(&self) -> usize {
-        self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).len()
+    /// What the driver has compiled, for the next start.
+    pub(crate) fn pipeline_data(&self) -> Option<Vec<u8>> {
+        self.cache.as_ref()?.get_data()
     }
 
     /// Bytes of workgroup memory that a shader may use.

@@ -3,7 +3,10 @@
 use super::device::{AdapterChoice, Device, GpuError};
 use super::engine::Engine;
 use super::program::GpuProgram;
+use super::self_test::{self, Finding};
 use super::source::Precision;
+use super::store::Store;
+use super::tune;
 use crate::executor::{Executor, Program};
 use crate::plan::{Plan, PlanError};
 use std::path::PathBuf;
@@ -47,6 +50,9 @@ impl Default for GpuOptions {
     }
 }
 
+/// Seconds that choosing variants for one plan may take.
+const MEASURE_SECONDS_MAX: f64 = 4.0;
+
 /// The features that are used where the adapter has them.
 pub(crate) const FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::SUBGROUP)
@@ -58,6 +64,8 @@ pub(crate) const FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
 pub struct GpuExecutor {
     pub(crate) engine: Arc<Engine>,
     pub(crate) options: GpuOptions,
+    findings: Vec<Finding>,
+    store: Option<Store>,
 }
 
 impl std::fmt::Debug for GpuExecutor {
@@ -67,16 +75,60 @@ impl std::fmt::Debug for GpuExecutor {
 }
 
 impl GpuExecutor {
-    /// Opens the device. Takes up to some seconds.
+    /// Opens the device and tests it against the CPU. Takes some seconds where the shaders are not in the cache.
     ///
     /// # Errors
     /// When there is no such adapter, or it cannot be used.
     pub fn open(options: GpuOptions) -> Result<GpuExecutor, GpuError> {
-        let device = Arc::new(Device::open(options.adapter, FEATURES)?);
+        // What is new in drivers can take the device down with it; without it the device may still be good.
+        let plain = FEATURES.difference(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+        GpuExecutor::tested(&options, FEATURES).or_else(|error| match error {
+            GpuError::NoAdapter | GpuError::Open(_) | GpuError::Limit { .. } => Err(error),
+            _ => GpuExecutor::tested(&options, plain),
+        })
+    }
+
+    fn tested(options: &GpuOptions, features: wgpu::Features) -> Result<GpuExecutor, GpuError> {
+        let device = Arc::new(Device::open(options.adapter, features)?);
         let halves = device.device.features().contains(wgpu::Features::SHADER_F16);
-        let precision = options.precision.unwrap_or(if halves { Precision::F16 } else { Precision::F32 });
-        let engine = Arc::new(Engine::new(device, precision, None)?);
-        Ok(GpuExecutor { engine, options })
+        let precisions: &[Precision] = match options.precision {
+            Some(Precision::F32) => &[Precision::F32],
+            Some(Precision::F16) => &[Precision::F16],
+            None if halves => &[Precision::F16, Precision::F32],
+            None => &[Precision::F32],
+        };
+        let mut last = GpuError::SelfTest("nothing was tested".to_owned());
+        for precision in precisions {
+            let mut executor = GpuExecutor::untested(Arc::clone(&device), *precision, options.clone())?;
+            match self_test::run(&executor) {
+                Ok(findings) => {
+                    executor.findings = findings;
+                    return Ok(executor);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// On a device that is open, with whatever it can run.
+    pub(crate) fn untested(device: Arc<Device>, precision: Precision, options: GpuOptions) -> Result<GpuExecutor, GpuError> {
+        if precision == Precision::F16 && !device.device.features().contains(wgpu::Features::SHADER_F16) {
+            return Err(GpuError::Limit { what: "the f16 type", need: 1, have: 0 });
+        }
+        let store = options.cache_dir.as_deref().map(|folder| Store::open(folder, &device));
+        let cache = store.as_ref().and_then(|store| store.pipelines(&device)).map(Arc::new);
+        let engine = Arc::new(Engine::new(device, precision, cache)?);
+        if let Some(store) = &store {
+            engine.choices().measured = store.measured(precision);
+        }
+        Ok(GpuExecutor { engine, options, findings: Vec::new(), store })
+    }
+
+    /// What the start-up test found.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
     }
 
     /// The precision in use.
@@ -97,6 +149,15 @@ impl Executor for GpuExecutor {
     }
 
     fn prepare(&self, plan: Plan) -> Result<Arc<dyn Program>, PlanError> {
-        Ok(Arc::new(self.program(plan)?))
+        let program = self.program(plan)?;
+        if self.options.measure {
+            // Without measurements the rules choose, so that their failure is none of the plan's.
+            if tune::measure(&program, MEASURE_SECONDS_MAX).unwrap_or(false)
+                && let Some(store) = &self.store
+            {
+                store.keep(&self.engine);
+            }
+        }
+        Ok(Arc::new(program))
     }
 }

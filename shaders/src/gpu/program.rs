@@ -239,8 +239,8 @@ impl GpuProgram {
             slot.upload(self, &recording, part, &launches);
             let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            for index in 0..launches.len() {
-                record(&mut pass, &recording, &launches, index);
+            for (index, launch) in launches.iter().enumerate() {
+                record(&mut pass, &recording, launch, index);
             }
             drop(pass);
             slot.copy_results(self, &recording, &extent, &mut encoder);
@@ -251,6 +251,12 @@ impl GpuProgram {
     /// The pipelines and launches of all dispatches.
     pub(crate) fn launches(&self, extent: &Extent) -> Result<Vec<(wgpu::ComputePipeline, Launch)>, GpuError> {
         self.dispatches.iter().map(|dispatch| dispatch.launch(&self.engine, extent)).collect()
+    }
+
+    /// As [`Program::run`], with the device's own error.
+    pub(crate) fn run_on_device(&self, input: Input<'_>) -> Result<Vec<Vec<f32>>, GpuError> {
+        let parts = self.parts(input).map_err(|error| GpuError::Failed(error.to_string()))?;
+        self.run_parts(&parts)
     }
 
     /// Runs all parts; the next is sent while the last is computed.
@@ -295,9 +301,9 @@ impl GpuProgram {
     }
 }
 
-/// Records one dispatch.
-pub(crate) fn record(pass: &mut wgpu::ComputePass<'_>, recording: &Recording, launches: &[(wgpu::ComputePipeline, Launch)], index: usize) {
-    let (pipeline, launch) = &launches[index];
+/// Records one dispatch, of this number.
+pub(crate) fn record(pass: &mut wgpu::ComputePass<'_>, recording: &Recording, launch: &(wgpu::ComputePipeline, Launch), index: usize) {
+    let (pipeline, launch) = launch;
     let [x, y, z] = grid(launch.workgroups);
     pass.set_pipeline(pipeline);
     pass.set_bind_group(0, &recording.groups[index], &[(index * PARAMETERS_STRIDE) as u32]);

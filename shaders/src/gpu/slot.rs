@@ -169,6 +169,12 @@ impl Slot {
         }
     }
 
+    /// Sends the parameters of one dispatch.
+    pub(crate) fn upload_parameters(&self, program: &GpuProgram, index: usize, launch: &Launch) {
+        let place = (index * PARAMETERS_STRIDE) as u64;
+        program.engine.device.queue.write_buffer(&self.parameters, place, bytemuck::cast_slice(&launch.parameters));
+    }
+
     fn upload_gathered(&self, program: &GpuProgram, recording: &Recording, texts: &[&[u32]]) {
         let Some(gathered) = &program.gathered else { return };
         let (index, stride) = (gathered.output.index(), padded(gathered.channels));
@@ -227,7 +233,7 @@ impl Slot {
 }
 
 /// Sees to it that a mapping that was asked for is there: it may come with a later poll than the submission's.
-fn arrived(device: &Device, mapped: &OnceLock<Result<(), wgpu::BufferAsyncError>>) -> Result<(), GpuError> {
+pub(crate) fn arrived(device: &Device, mapped: &OnceLock<Result<(), wgpu::BufferAsyncError>>) -> Result<(), GpuError> {
     for _ in 0..2 {
         match mapped.get() {
             Some(Ok(())) => return Ok(()),
