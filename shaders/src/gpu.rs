@@ -3,6 +3,8 @@
 //! Each kernel is a file in `wgsl/`, its host code a file here and its twin on the CPU a file in `kernels/`, all of one name.
 //! A program records a batch as one compute pass; which variant of a kernel it uses has been measured. wgpu loads Vulkan at run time, so a machine without it simply has no adapters.
 
+mod arrange;
+mod attend;
 mod attention;
 mod choices;
 mod depthwise;
@@ -20,16 +22,19 @@ mod pool;
 mod probe;
 mod program;
 mod report;
+mod scale;
 mod self_test;
 mod slot;
 mod source;
 mod store;
+mod take;
 mod timing;
 mod tune;
 mod unchecked;
 
 pub use device::{AdapterChoice, GpuError};
 pub use executor::{Budget, GpuExecutor, GpuOptions};
+pub use probe::Peak;
 pub use report::{Choice, DeviceReport, KernelTime, PlanReport, Rate, report_device, report_plan};
 pub use self_test::Finding;
 pub use source::Precision;

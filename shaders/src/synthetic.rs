@@ -2,7 +2,7 @@
 //! with every kernel, for tests of a device.
 
 use crate::plan::{ConstantId, Plan, PlanError, Shape, TensorId};
-use crate::{Activation, Normalisation, Pairwise, Window};
+use crate::{Activation, Normalisation, Padding, Pairwise, Position, Window};
 
 /// `count` reproducible numbers in -1..1.
 pub(crate) fn numbers(seed: u64, count: usize) -> Vec<f32> {
@@ -38,7 +38,7 @@ impl Builder {
 
     fn stem(&mut self, pixels: TensorId, channels: usize, window: Window, activation: Activation) -> Result<TensorId, PlanError> {
         let [weight, bias] = self.weights(&[window.kernel, window.kernel, 3, channels])?;
-        self.plan.stem(pixels, weight, bias, window, Normalisation { mean: 127.0, deviation: 128.0 }, activation)
+        self.plan.stem(pixels, weight, bias, window, Normalisation::grey(127.0, 128.0), activation)
     }
 
     fn gemm(&mut self, x: TensorId, columns: usize, activation: Activation, residual: Option<TensorId>) -> Result<TensorId, PlanError> {
@@ -64,15 +64,41 @@ impl Builder {
         self.plan.embed(tokens, words, positions)
     }
 
+    fn conv(&mut self, x: TensorId, channels: usize, window: Window, activation: Activation) -> Result<TensorId, PlanError> {
+        let from = self.channels(x);
+        let [weight, bias] = self.weights(&[window.kernel, window.kernel, from, channels])?;
+        self.plan.conv(x, weight, bias, window, activation)
+    }
+
+    /// The positions of a map in a row, behind a class token, each plus its place.
+    fn arrange(&mut self, x: TensorId, token: bool) -> Result<TensorId, PlanError> {
+        let (channels, rows) = (self.channels(x), self.plan.tensors()[x.index()].positions() + usize::from(token));
+        let first = if token { Some(self.constant(&[channels], 1.0)?) } else { None };
+        let positions = self.constant(&[rows, channels], 0.5)?;
+        self.plan.arrange(x, first, Some(positions))
+    }
+
+    /// One layer of a vision transformer: normalised before, not after.
+    fn layer_before(&mut self, x: TensorId, heads: usize, wide: usize) -> Result<TensorId, PlanError> {
+        let width = self.channels(x);
+        let normal = self.layernorm(x)?;
+        let all = self.gemm(normal, 3 * width, Activation::None, None)?;
+        let mixed = self.plan.attention(all, heads, false)?;
+        let x = self.gemm(mixed, width, Activation::None, Some(x))?;
+        let normal = self.layernorm(x)?;
+        let hidden = self.gemm(normal, wide, Activation::QuickGelu, None)?;
+        self.gemm(hidden, width, Activation::None, Some(x))
+    }
+
     fn channels(&self, x: TensorId) -> usize {
         self.plan.tensors()[x.index()].channels()
     }
 
     /// One layer of BERT over an embedded text.
-    fn layer(&mut self, x: TensorId, heads: usize, wide: usize) -> Result<TensorId, PlanError> {
+    fn layer(&mut self, x: TensorId, heads: usize, wide: usize, causal: bool) -> Result<TensorId, PlanError> {
         let width = self.channels(x);
         let all = self.gemm(x, 3 * width, Activation::None, None)?;
-        let mixed = self.plan.attention(all, heads)?;
+        let mixed = self.plan.attention(all, heads, causal)?;
         let mixed = self.gemm(mixed, width, Activation::None, Some(x))?;
         let x = self.layernorm(mixed)?;
         let hidden = self.gemm(x, wide, Activation::Gelu, None)?;
@@ -91,13 +117,13 @@ pub fn lite0() -> Result<Plan, PlanError> {
         [[1, 3, 1, 1, 16], [2, 3, 2, 6, 24], [2, 5, 2, 6, 40], [3, 3, 2, 6, 80], [3, 5, 1, 6, 112], [4, 5, 2, 6, 192], [1, 3, 1, 6, 320]];
     let (plan, pixels) = Plan::new("lite0 (synthetic)", Shape::Pixels { height: 224, width: 224 })?;
     let mut builder = Builder { plan, seed: 0 };
-    let mut x = builder.stem(pixels, 32, Window { kernel: 3, stride: 2 }, Activation::Relu6)?;
+    let mut x = builder.stem(pixels, 32, Window::same(3, 2), Activation::Relu6)?;
     for [blocks, kernel, first_stride, expansion, channels] in STAGES {
         for block in 0..blocks {
             let stride = if block == 0 { first_stride } else { 1 };
             let from = builder.channels(x);
             let wide = if expansion == 1 { x } else { builder.gemm(x, from * expansion, Activation::Relu6, None)? };
-            let filtered = builder.depthwise(wide, Window { kernel, stride }, Activation::Relu6)?;
+            let filtered = builder.depthwise(wide, Window::same(kernel, stride), Activation::Relu6)?;
             let residual = (stride == 1 && from == channels).then_some(x);
             x = builder.gemm(filtered, channels, Activation::None, residual)?;
         }
@@ -118,10 +144,32 @@ pub fn minilm() -> Result<Plan, PlanError> {
     let x = builder.embed(tokens, 30_522, 512, 384)?;
     let mut x = builder.layernorm(x)?;
     for _ in 0..6 {
-        x = builder.layer(x, 12, 1536)?;
+        x = builder.layer(x, 12, 1536, false)?;
     }
     let mean = builder.plan.mean(x)?;
     let unit = builder.plan.normalize(mean)?;
+    builder.plan.output(unit)?;
+    Ok(builder.plan)
+}
+
+/// A plan of the shape of CLIP's picture tower ViT-B/32: 224 x 224 pixels to a unit vector of 512.
+///
+/// # Errors
+/// Never: the shapes are constants that fit.
+pub fn vit_b32() -> Result<Plan, PlanError> {
+    let (plan, pixels) = Plan::new("vit-b32 (synthetic)", Shape::Pixels { height: 224, width: 224 })?;
+    let mut builder = Builder { plan, seed: 0 };
+    let window = Window { kernel: 32, stride: 32, padding: Padding::Around(0) };
+    let patches = builder.stem(pixels, 768, window, Activation::None)?;
+    let x = builder.arrange(patches, true)?;
+    let mut x = builder.layernorm(x)?;
+    for _ in 0..12 {
+        x = builder.layer_before(x, 12, 3072)?;
+    }
+    let token = builder.plan.take(x, Position::First)?;
+    let token = builder.layernorm(token)?;
+    let token = builder.gemm(token, 512, Activation::None, None)?;
+    let unit = builder.plan.normalize(token)?;
     builder.plan.output(unit)?;
     Ok(builder.plan)
 }
@@ -130,16 +178,27 @@ pub fn minilm() -> Result<Plan, PlanError> {
 pub(crate) fn small_image() -> Result<Plan, PlanError> {
     let (plan, pixels) = Plan::new("small image", Shape::Pixels { height: 9, width: 13 })?;
     let mut builder = Builder { plan, seed: 0 };
-    let stem = builder.stem(pixels, 20, Window { kernel: 3, stride: 2 }, Activation::Relu6)?;
-    let deep = builder.depthwise(stem, Window { kernel: 5, stride: 1 }, Activation::Relu6)?;
+    let stem = builder.stem(pixels, 20, Window::same(3, 2), Activation::Relu6)?;
+    let deep = builder.depthwise(stem, Window::same(5, 1), Activation::HardSwish)?;
     let added = builder.gemm(deep, 20, Activation::None, Some(stem))?;
     let product = builder.plan.pairwise(added, stem, Pairwise::Multiply)?;
     let sum = builder.plan.pairwise(product, added, Pairwise::Add)?;
-    let small = builder.depthwise(sum, Window { kernel: 3, stride: 2 }, Activation::None)?;
+    let gate = builder.plan.mean(sum)?;
+    let gate = builder.gemm(gate, 20, Activation::Sigmoid, None)?;
+    let scaled = builder.plan.scale(sum, gate)?;
+    let dense = builder.conv(scaled, 28, Window { kernel: 3, stride: 2, padding: Padding::Around(1) }, Activation::Silu)?;
+    let small = builder.depthwise(dense, Window { kernel: 3, stride: 2, padding: Padding::Around(1) }, Activation::None)?;
     let mean = builder.plan.mean(small)?;
     let unit = builder.plan.normalize(mean)?;
-    builder.plan.output(mean)?;
-    builder.plan.output(unit)?;
+    let row = builder.arrange(dense, true)?;
+    let row = builder.layer_before(row, 2, 50)?;
+    let token = builder.plan.take(row, Position::First)?;
+    let both = builder.gemm(row, 56, Activation::None, None)?;
+    let query = builder.constant(&[28], 1.0)?;
+    let pooled = builder.plan.attend(both, query, 4)?;
+    for output in [mean, unit, dense, token, pooled] {
+        builder.plan.output(output)?;
+    }
     Ok(builder.plan)
 }
 
@@ -148,11 +207,19 @@ pub(crate) fn small_text() -> Result<Plan, PlanError> {
     let (plan, tokens) = Plan::new("small text", Shape::Tokens { length_max: 70 })?;
     let mut builder = Builder { plan, seed: 100 };
     let x = builder.embed(tokens, 50, 70, 24)?;
-    let x = builder.layer(x, 3, 100)?;
+    let x = builder.layer(x, 3, 100, false)?;
+    let places = builder.constant(&[72, 24], 0.5)?;
+    let x = builder.plan.arrange(x, None, Some(places))?;
+    let x = builder.layer(x, 4, 36, true)?;
+    let last = builder.plan.take(x, Position::Last)?;
+    let both = builder.gemm(x, 48, Activation::GeluTanh, None)?;
+    let query = builder.constant(&[24], 1.0)?;
+    let pooled = builder.plan.attend(both, query, 2)?;
     let mean = builder.plan.mean(x)?;
     let unit = builder.plan.normalize(mean)?;
-    builder.plan.output(mean)?;
-    builder.plan.output(unit)?;
+    for output in [mean, unit, last, pooled] {
+        builder.plan.output(output)?;
+    }
     Ok(builder.plan)
 }
 
@@ -185,8 +252,8 @@ mod tests {
         assert_eq!(image.tensors()[image.outputs()[0].index()], Shape::Vector { channels: 1280 });
         assert_eq!(text.tensors()[text.outputs()[0].index()], Shape::Vector { channels: 384 });
         let floats = |plan: &Plan| plan.constants().iter().map(|constant| constant.data.len()).sum::<usize>();
-        // Without the classifier, batch normalisation folded.
-        assert_eq!((image.steps().len(), floats(&image)), (50, 3_348_480 + 16 * 0 + 1_472));
+        // 4,652,008 parameters without the classifier (1,281,000) and with batch normalisation folded.
+        assert_eq!((image.steps().len(), floats(&image)), (50, 3_350_000));
         assert!(floats(&text) > 22_000_000);
     }
 

@@ -1,4 +1,5 @@
-// The activations, of four numbers at once. The twins on the CPU are `Activation::of` in src/kernels/gemm.rs and src/kernels/math.rs.
+// The curves that activations are made of, of four numbers at once; tanh(x) is 2 sigmoid(2 x) - 1, since the built-in overflows
+// on some devices. The twin on the CPU is src/kernels/activation.rs.
 
 // x (1 + erf(x / sqrt 2)) / 2, erf by Abramowitz and Stegun 7.1.26 (absolute error below 1.5e-7).
 fn gelu(x: vec4<f32>) -> vec4<f32> {
@@ -16,9 +17,4 @@ fn gelu(x: vec4<f32>) -> vec4<f32> {
 // 1 / (1 + e^-x), whose exponential cannot overflow.
 fn sigmoid(x: vec4<f32>) -> vec4<f32> {
     return 1.0 / (1.0 + exp(clamp(-x, vec4<f32>(-80.0), vec4<f32>(80.0))));
-}
-
-// tanh by the logistic function: the built-in overflows on some devices.
-fn hyperbolic_tangent(x: vec4<f32>) -> vec4<f32> {
-    return 2.0 * sigmoid(2.0 * x) - 1.0;
 }

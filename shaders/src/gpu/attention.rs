@@ -67,10 +67,10 @@ pub(crate) fn source(precision: Precision, shape: Division, whole_quads: bool, c
 
 /// Lowers self-attention.
 pub(crate) fn dispatch(lowering: &mut Lowering<'_>, step: &Step) -> Result<Dispatch, GpuError> {
-    let Step::Attention { input, heads, output } = step else {
+    let Step::Attention { input, heads, causal, output } = step else {
         return Err(GpuError::Failed("not attention".to_owned()));
     };
-    let (heads, causal) = (*heads, false);
+    let (heads, causal) = (*heads, *causal);
     let (from, to) = (lowering.shape(*input), lowering.shape(*output));
     let (width, positions) = (to.channels(), item_positions(from));
     let head_width = width / heads;

@@ -137,6 +137,20 @@ impl GpuExecutor {
         self.engine.precision
     }
 
+    /// A program whose variants have been measured.
+    pub(crate) fn prepare_program(&self, plan: Plan) -> Result<GpuProgram, PlanError> {
+        let program = self.program(plan)?;
+        if self.options.measure {
+            // Without measurements the rules choose, so that their failure is none of the plan's.
+            if tune::measure(&program, MEASURE_SECONDS_MAX).unwrap_or(false)
+                && let Some(store) = &self.store
+            {
+                store.keep(&self.engine);
+            }
+        }
+        Ok(program)
+    }
+
     pub(crate) fn program(&self, plan: Plan) -> Result<GpuProgram, PlanError> {
         GpuProgram::new(Arc::clone(&self.engine), plan, self.options.budget)
     }
@@ -149,15 +163,6 @@ impl Executor for GpuExecutor {
     }
 
     fn prepare(&self, plan: Plan) -> Result<Arc<dyn Program>, PlanError> {
-        let program = self.program(plan)?;
-        if self.options.measure {
-            // Without measurements the rules choose, so that their failure is none of the plan's.
-            if tune::measure(&program, MEASURE_SECONDS_MAX).unwrap_or(false)
-                && let Some(store) = &self.store
-            {
-                store.keep(&self.engine);
-            }
-        }
-        Ok(Arc::new(program))
+        Ok(Arc::new(self.prepare_program(plan)?))
     }
 }

@@ -249,6 +249,7 @@ pub(crate) fn dispatch(lowering: &mut Lowering<'_>, step: &Step) -> Result<Dispa
     let (name, input, weight, bias, activation, residual, output) = match step {
         Step::Gemm { input, weight, bias, activation, residual, output } => ("gemm", input, weight, bias, activation, *residual, output),
         Step::Stem { input, weight, bias, activation, output, .. } => ("stem", input, weight, bias, activation, None, output),
+        Step::Conv { input, weight, bias, activation, output, .. } => ("conv", input, weight, bias, activation, None, output),
         _ => return Err(GpuError::Failed("not a product".to_owned())),
     };
     let (from, shape) = (lowering.shape(*input), lowering.shape(*output));
@@ -256,9 +257,15 @@ pub(crate) fn dispatch(lowering: &mut Lowering<'_>, step: &Step) -> Result<Dispa
     let (left, form, window, normalisation) = match step {
         Step::Stem { window, normalisation, .. } => {
             let [kernel, stride] = [window.kernel, window.stride];
-            let normalisation = array::from_fn(|index| if index < 3 { normalisation.mean } else { 1.0 / normalisation.deviation });
+            let normalisation =
+                array::from_fn(|index| if index < 3 { normalisation.mean[index] } else { 1.0 / normalisation.deviation[index - 3] });
             let form = Form::product(1, kernel * kernel * 3, columns, precision);
             (Left::Pixels { kernel, stride }, form, geometry(from, shape, *window), normalisation)
+        }
+        Step::Conv { window, .. } => {
+            let [kernel, stride] = [window.kernel, window.stride];
+            let form = Form::product(kernel * kernel, from.channels(), columns, precision);
+            (Left::Window { kernel, stride }, form, geometry(from, shape, *window), [0.0; 6])
         }
         _ => (Left::Rows, Form::product(1, from.channels(), columns, precision), [0; 7], [0.0; 6]),
     };
@@ -267,7 +274,7 @@ pub(crate) fn dispatch(lowering: &mut Lowering<'_>, step: &Step) -> Result<Dispa
     let bias = lowering.weights(*bias, Form::vector(columns))?;
     let pipelines = array::from_fn(|_| LazyPipeline::new());
     let product = Product { left, activation: *activation, residual: residual.is_some(), shape, depth, window, normalisation, pipelines };
-    let input = if left == Left::Rows { Operand::Tensor(*input) } else { Operand::Input };
+    let input = if matches!(left, Left::Pixels { .. }) { Operand::Input } else { Operand::Tensor(*input) };
     let operands = [input, residual.map_or(Operand::Nothing, Operand::Tensor), weight, bias, Operand::Tensor(*output)];
     let operations = move |extent: &Extent| (2 * depth * columns) as f64 * extent.positions(shape) as f64;
     Ok(Dispatch { name, operands, kernel: Kernel::Product(Box::new(product)), operations: Box::new(operations) })

@@ -3,7 +3,7 @@
 use super::device::GpuError;
 use super::engine::{Engine, OPERANDS};
 use super::source::{PADDING, PARAMETERS, Precision};
-use super::{attention, depthwise, elementwise, embed, gemm, layernorm, normalize, pool};
+use super::{arrange, attend, attention, depthwise, elementwise, embed, gemm, layernorm, normalize, pool, scale, take};
 use crate::plan::{Constant, ConstantId, Shape, Step, TensorId};
 use half::f16;
 use std::collections::HashMap;
@@ -254,13 +254,17 @@ pub(crate) fn lower(engine: &Engine, shapes: &[Shape], constants: &[Constant], s
 
 fn dispatch(lowering: &mut Lowering<'_>, step: &Step) -> Result<Dispatch, GpuError> {
     match step {
-        Step::Gemm { .. } | Step::Stem { .. } => gemm::dispatch(lowering, step),
+        Step::Gemm { .. } | Step::Stem { .. } | Step::Conv { .. } => gemm::dispatch(lowering, step),
         Step::Depthwise { .. } => depthwise::dispatch(lowering, step),
         Step::LayerNorm { input, gain, shift, epsilon, output } => {
             layernorm::dispatch(lowering, *input, [*gain, *shift], *epsilon, *output)
         }
         Step::Attention { .. } => attention::dispatch(lowering, step),
         Step::Embed { words, positions, output, .. } => embed::dispatch(lowering, *words, *positions, *output),
+        Step::Attend { input, query, heads, output } => attend::dispatch(lowering, *input, *query, *heads, *output),
+        Step::Arrange { input, first, positions, output } => arrange::dispatch(lowering, *input, [*first, *positions], *output),
+        Step::Take { input, position, output } => take::dispatch(lowering, *input, *position, *output),
+        Step::Scale { input, factors, output } => scale::dispatch(lowering, *input, *factors, *output),
         Step::Mean { input, output } => pool::dispatch(lowering, *input, *output),
         Step::Normalize { input, output } => normalize::dispatch(lowering, *input, *output),
         Step::Pairwise { left, right, function, output } => elementwise::dispatch(lowering, [*left, *right], *function, *output),

@@ -129,13 +129,6 @@ impl GpuProgram {
         self.outputs.iter().map(|output| self.tensor_bytes(output.index(), extent)).sum()
     }
 
-    /// Bytes on the device: weights and working memory.
-    pub(crate) fn memory_bytes(&self) -> u64 {
-        let pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let weights: u64 = self.weights.iter().map(wgpu::Buffer::size).sum();
-        weights + pool.bytes_in_use + pool.free.iter().map(Slot::bytes).sum::<u64>()
-    }
-
     /// Most pictures, or tokens of texts, of one submission.
     pub(crate) fn batch_max(&self) -> usize {
         self.rows_max
@@ -346,11 +339,20 @@ impl Program for GpuProgram {
         let parts = self.parts(input)?;
         self.run_parts(&parts).map_err(RunError::from)
     }
+
+    fn memory_bytes(&self) -> u64 {
+        let pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let weights: u64 = self.weights.iter().map(wgpu::Buffer::size).sum();
+        weights + pool.bytes_in_use + pool.free.iter().map(Slot::bytes).sum::<u64>()
+    }
 }
 
 impl From<GpuError> for RunError {
     fn from(error: GpuError) -> RunError {
-        RunError::Device(error.to_string())
+        match error {
+            GpuError::OutOfMemory(text) => RunError::OutOfMemory(text),
+            other => RunError::Device(other.to_string()),
+        }
     }
 }
 

@@ -85,8 +85,16 @@ impl Source {
         self.text.push_str(include_str!("../../wgsl/activation.wgsl"));
         let result = match activation {
             Activation::None => "x",
+            Activation::Relu => "max(x, vec4<f32>())",
             Activation::Relu6 => "clamp(x, vec4<f32>(0.0), vec4<f32>(6.0))",
             Activation::Gelu => "gelu(x)",
+            Activation::GeluTanh => "x * sigmoid(1.5957691216 * (x + 0.044715 * x * x * x))",
+            Activation::QuickGelu => "x * sigmoid(1.702 * x)",
+            Activation::Silu => "x * sigmoid(x)",
+            Activation::HardSwish => "x * clamp(x + 3.0, vec4<f32>(0.0), vec4<f32>(6.0)) * (1.0 / 6.0)",
+            Activation::HardSigmoid => "clamp(x + 3.0, vec4<f32>(0.0), vec4<f32>(6.0)) * (1.0 / 6.0)",
+            Activation::Sigmoid => "sigmoid(x)",
+            Activation::Tanh => "2.0 * sigmoid(2.0 * x) - 1.0",
         };
         self.text.push_str(&format!("fn activate(x: vec4<f32>) -> vec4<f32> {{ return {result}; }}\n"));
         self

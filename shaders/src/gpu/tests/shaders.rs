@@ -3,11 +3,10 @@
 use crate::gpu::attention::Division;
 use crate::gpu::gemm::{Left, VARIANTS, Variant};
 use crate::gpu::source::{Precision, SHARED_BYTES_MAX, WORKGROUP_MAX};
-use crate::gpu::{attention, depthwise, elementwise, embed, gemm, layernorm, normalize, pool};
-use crate::{Activation, Pairwise};
+use crate::gpu::{arrange, attend, attention, depthwise, elementwise, embed, gemm, layernorm, normalize, pool, probe, scale, take};
+use crate::{Activation, Pairwise, Position};
 use wgpu::naga::{AddressSpace, Module, front::wgsl, valid};
 
-const ACTIVATIONS: [Activation; 3] = [Activation::None, Activation::Relu6, Activation::Gelu];
 const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::F16];
 
 /// Parses and validates; gives the bytes of workgroup memory.
@@ -46,7 +45,7 @@ fn products() {
             }
             let capabilities = if cooperates { valid::Capabilities::COOPERATIVE_MATRIX } else { valid::Capabilities::empty() };
             for (left, activation, residual) in
-                lefts.into_iter().flat_map(|left| ACTIVATIONS.map(|activation| (left, activation, activation != Activation::Relu6)))
+                lefts.into_iter().flat_map(|left| Activation::ALL.map(|activation| (left, activation, activation != Activation::Relu6)))
             {
                 let text = gemm::source(variant, precision, left, activation, residual);
                 let bytes = check(&format!("{} {left:?}", variant.name()), &text, precision, capabilities);
@@ -62,7 +61,7 @@ fn products() {
 fn the_other_kernels() {
     let none = valid::Capabilities::empty();
     for precision in PRECISIONS {
-        for activation in ACTIVATIONS {
+        for activation in Activation::ALL {
             for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (1, 1), (9, 3)] {
                 let text = depthwise::source(precision, kernel, stride, activation);
                 assert_eq!(check(&format!("depthwise {kernel} {stride}"), &text, precision, none), 0);
@@ -75,10 +74,27 @@ fn the_other_kernels() {
         }
         assert!(check("mean", &pool::source(precision), precision, none) <= SHARED_BYTES_MAX);
         check("embed", &embed::source(precision), precision, none);
+        check("scale", &scale::source(precision), precision, none);
+        for position in [Position::First, Position::Last] {
+            check("take", &take::source(precision, position), precision, none);
+        }
+        for (first, places) in [(false, false), (false, true), (true, false), (true, true)] {
+            check("arrange", &arrange::source(precision, first, places), precision, none);
+        }
+        for head_width in [1, 64, 144, 1024] {
+            assert!(check("attend", &attend::source(precision, head_width), precision, none) <= SHARED_BYTES_MAX);
+        }
+        check("probe of arithmetic", &probe::fma_source(precision, 4), precision, none);
         for function in [Pairwise::Add, Pairwise::Multiply] {
             check("pairwise", &elementwise::source(precision, function), precision, none);
         }
     }
+}
+
+#[test]
+fn probes() {
+    check("probe of memory", &probe::copy_source(), Precision::F32, valid::Capabilities::empty());
+    check("probe of matrices", &probe::cooperative_source(4), Precision::F16, valid::Capabilities::COOPERATIVE_MATRIX);
 }
 
 #[test]
