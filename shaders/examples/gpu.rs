@@ -16,7 +16,13 @@ fn main() -> Result<(), GpuError> {
     }
     for precision in only.map_or(vec![Some(Precision::F16), Some(Precision::F32)], |only| vec![Some(only)]) {
         let started = Instant::now();
-        let options = GpuOptions { adapter, precision, cache_dir: cache_dir.clone(), ..GpuOptions::default() };
+        let options = GpuOptions {
+            adapter,
+            precision,
+            cache_dir: cache_dir.clone(),
+            measure_seconds_max: if has("quick") { 2.0 } else { 20.0 },
+            ..GpuOptions::default()
+        };
         let executor = match GpuExecutor::open(options) {
             Ok(executor) => executor,
             Err(error) => {
@@ -52,7 +58,7 @@ fn compare(executor: &GpuExecutor, plan: &shaders::Plan) -> Result<(), GpuError>
     };
     let (want, got) = (run(&CpuExecutor::new(2))?, run(executor)?);
     for (want, got) in want.iter().zip(&got) {
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
         let cosine = dot(want, got) / (dot(want, want) * dot(got, got)).sqrt();
         println!("{}: cosine to the CPU's results 1 - {:.1e}", plan.name(), 1.0 - cosine);
     }

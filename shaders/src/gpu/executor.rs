@@ -21,8 +21,8 @@ pub struct GpuOptions {
     pub precision: Option<Precision>,
     /// Where measurements and compiled shaders are kept; `None`: nowhere.
     pub cache_dir: Option<PathBuf>,
-    /// Whether variants are chosen by measurement; otherwise, and where a measurement is missing, by rule.
-    pub measure: bool,
+    /// How long preparing a plan may measure variants, in seconds; what has not been measured is chosen by rule.
+    pub measure_seconds_max: f64,
     /// What programs may take.
     pub budget: Budget,
 }
@@ -46,12 +46,15 @@ impl Default for Budget {
 
 impl Default for GpuOptions {
     fn default() -> GpuOptions {
-        GpuOptions { adapter: AdapterChoice::Hardware, precision: None, cache_dir: None, measure: true, budget: Budget::default() }
+        GpuOptions {
+            adapter: AdapterChoice::Hardware,
+            precision: None,
+            cache_dir: None,
+            measure_seconds_max: 4.0,
+            budget: Budget::default(),
+        }
     }
 }
-
-/// Seconds that choosing variants for one plan may take.
-const MEASURE_SECONDS_MAX: f64 = 4.0;
 
 /// The features that are used where the adapter has them.
 pub(crate) const FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
@@ -140,13 +143,11 @@ impl GpuExecutor {
     /// A program whose variants have been measured.
     pub(crate) fn prepare_program(&self, plan: Plan) -> Result<GpuProgram, PlanError> {
         let program = self.program(plan)?;
-        if self.options.measure {
-            // Without measurements the rules choose, so that their failure is none of the plan's.
-            if tune::measure(&program, MEASURE_SECONDS_MAX).unwrap_or(false)
-                && let Some(store) = &self.store
-            {
-                store.keep(&self.engine);
-            }
+        // Without measurements the rules choose, so that their failure is none of the plan's.
+        if tune::measure(&program, self.options.measure_seconds_max).unwrap_or(false)
+            && let Some(store) = &self.store
+        {
+            store.keep(&self.engine);
         }
         Ok(program)
     }

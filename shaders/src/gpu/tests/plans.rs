@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 /// An executor of the software driver; `None`, said aloud, where there is none and the environment does not demand it.
 pub(super) fn software(precision: Precision, budget: Budget) -> Option<GpuExecutor> {
-    let options = GpuOptions { adapter: AdapterChoice::Software, precision: Some(precision), cache_dir: None, measure: false, budget };
+    let options =
+        GpuOptions { adapter: AdapterChoice::Software, precision: Some(precision), cache_dir: None, measure_seconds_max: 0.0, budget };
     match Device::open(AdapterChoice::Software, FEATURES) {
         Ok(device) => Some(GpuExecutor::untested(Arc::new(device), precision, options).expect("it has both precisions")),
         Err(GpuError::NoAdapter) if std::env::var_os("GOTHAM_REQUIRE_GPU_TESTS").is_none() => {
