@@ -7,6 +7,7 @@
 mod cpu;
 pub mod dot;
 mod executor;
+pub mod failover;
 pub mod gpu;
 mod kernels;
 pub mod plan;
@@ -16,6 +17,7 @@ pub mod synthetic;
 
 pub use cpu::CpuExecutor;
 pub use executor::{Executor, Input, Program, RunError};
+pub use failover::{Backend, Failover, FailoverState, Notice};
 pub use kernels::activation::Activation;
 pub use kernels::elementwise::Pairwise;
 pub use kernels::stem::Normalisation;

@@ -140,6 +140,12 @@ impl GpuExecutor {
         self.engine.precision
     }
 
+    /// Destroys the device, as a reset or a removal would.
+    #[cfg(test)]
+    pub(crate) fn lose(&self) {
+        self.engine.device.device.destroy();
+    }
+
     /// A program whose variants have been measured.
     pub(crate) fn prepare_program(&self, plan: Plan) -> Result<GpuProgram, PlanError> {
         let program = self.program(plan)?;
