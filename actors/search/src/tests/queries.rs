@@ -2,7 +2,7 @@
 
 use domain::{AttributeValue, FacetRequest, Filter, Money, Offer, Parts, Product, Provenance, SortKey, Source};
 use kit::Scene;
-use protocol::search::{Diversity, SearchAnswer, SearchError, SearchQuery, Searcher};
+use protocol::search::{Diversity, QueryVector, SearchAnswer, SearchError, SearchQuery, Searcher};
 use protocol::vision::Space;
 
 use super::house::{House, axis, between, product};
@@ -54,7 +54,7 @@ fn words(words: &str) -> SearchQuery {
 }
 
 fn like(vector: std::sync::Arc<[f32]>) -> SearchQuery {
-    SearchQuery { vectors: vec![(Space::Image, vector)], limit: 10, ..SearchQuery::default() }
+    SearchQuery { vectors: vec![QueryVector::new(Space::Image, "m", vector)], limit: 10, ..SearchQuery::default() }
 }
 
 fn filter(text: &str) -> Option<Filter> {
@@ -135,7 +135,8 @@ async fn facets_count_everything_found_and_leave_their_own_choice_out() {
     assert_eq!(counts(1), [("red".to_owned(), 2), ("black".to_owned(), 1), ("blue".to_owned(), 1)], "one could choose these too");
     let stats = answer.facets[2].stats.expect("numbers");
     assert_eq!((stats.min, stats.max, stats.count), (50.0, 120.0, 2));
-    let browsing = SearchQuery { exclude: vec!["s1".parse().expect("an id")], facets: vec![facet("group_id")], limit: 9, ..SearchQuery::default() };
+    let browsing =
+        SearchQuery { exclude: vec!["s1".parse().expect("an id")], facets: vec![facet("group_id")], limit: 9, ..SearchQuery::default() };
     let answer = house.search(browsing).await.expect("an answer");
     assert_eq!((answer.total, answer.facets[0].values[0].count), (4, 1), "what is excluded is not counted either");
     scene.end().await;
@@ -244,7 +245,7 @@ async fn why_a_product_is_missing_by_table() {
 async fn explained_shares_sum_to_the_score() {
     let mut scene = Scene::new();
     let house = open(&mut scene).await;
-    let query = SearchQuery { explain: true, vectors: vec![(Space::Image, axis(0))], ..words("running shoe") };
+    let query = SearchQuery { explain: true, vectors: vec![QueryVector::new(Space::Image, "m", axis(0))], ..words("running shoe") };
     let answer = house.search(query).await.expect("an answer");
     for hit in &answer.hits {
         let sum: f32 = hit.parts.iter().map(|part| part.share).sum();
