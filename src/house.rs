@@ -295,7 +295,11 @@ impl Views {
     fn open(config: &Config, ground: &Ground, models_dir: PathBuf, settings: Arc<[Setting]>) -> Result<Self, HouseError> {
         let machine = |error: std::io::Error| HouseError::Machine(error.to_string());
         let models = Arc::new(vision::InstalledModels::new(&models_dir));
-        let nightwing = vision::View::open(&ground.data.vectors(), &ground.data.pictures(), Arc::clone(&ground.store), models.as_ref());
+        let wayne = Arc::new(registry::View::new(ground.board.clone(), settings));
+        wayne.open_releases(ground.store.as_ref(), &vision::ModelSource::known(models.as_ref()), ground.clock.now_ms())?;
+        let (vectors, pictures) = (ground.data.vectors(), ground.data.pictures());
+        let nightwing =
+            vision::View::open(&vectors, &pictures, Arc::clone(&ground.store), Arc::clone(&wayne) as _, Arc::clone(&models) as _);
         let nightwing = Arc::new(nightwing.map_err(|error| HouseError::Data(error.to_string()))?);
         let watchtower = Arc::new(catalog::View::new());
         let (catalog, vision): (Arc<dyn CatalogReader>, Arc<dyn VisionReader>) =
@@ -306,7 +310,7 @@ impl Views {
             two_face: Arc::new(personalize::View::new(&config.personalize, Arc::clone(store), catalog, vision)),
             mocha: Arc::new(reports::View::new(config.reports.clone(), Arc::clone(store))),
             gcpd: Arc::new(cache::Cache::new(&config.cache)),
-            wayne: Arc::new(registry::View::new(ground.board.clone(), settings)),
+            wayne,
             watchtower,
             flash: Arc::new(session::View::new(Arc::clone(store))),
             gordon: Arc::new(queue::View::new()),
@@ -437,6 +441,7 @@ impl Views {
             lab: Arc::new(reports::Lab::new(config.reports.clone(), ground.events.clone())),
             wayne: addresses.wayne.clone(),
             registry: Arc::clone(&self.wayne) as _,
+            releases: Arc::clone(&self.wayne) as _,
             clock: Arc::clone(&ground.clock),
             spool: ground.data.spool(),
             inbox: ground.data.inbox(),

@@ -12,6 +12,7 @@ use protocol::personalize::Personalizer;
 use protocol::queue::{QueueMsg, QueueReader};
 use protocol::recommend::Recommender;
 use protocol::registry::{RegistryMsg, RegistryReader};
+use protocol::releases::ReleaseReader;
 use protocol::reports::{ReplayLab, ReportReader};
 use protocol::search::Searcher;
 use protocol::session::{OfferReader, SessionReader};
@@ -54,10 +55,12 @@ pub struct House {
     pub reports: Arc<dyn ReportReader>,
     /// Mocha's replay lab.
     pub lab: Arc<dyn ReplayLab>,
-    /// Wayne, for experiments.
+    /// Wayne, for experiments and releases.
     pub wayne: Address<RegistryMsg>,
     /// Wayne's view of the actors, the settings and the experiments.
     pub registry: Arc<dyn RegistryReader>,
+    /// Wayne's releases and their ranks.
+    pub releases: Arc<dyn ReleaseReader>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
     /// Where uploads are written before Joker takes them.

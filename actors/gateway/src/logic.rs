@@ -8,4 +8,5 @@ pub(crate) mod merge;
 pub(crate) mod nearest;
 pub(crate) mod proposals;
 pub(crate) mod ranking;
+pub(crate) mod shadow;
 pub(crate) mod storefront;

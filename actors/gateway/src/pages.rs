@@ -5,6 +5,7 @@ pub(crate) mod console;
 pub(crate) mod docs;
 pub(crate) mod layout;
 pub(crate) mod parts;
+pub(crate) mod releases;
 pub(crate) mod reports;
 pub(crate) mod search;
 pub(crate) mod store;

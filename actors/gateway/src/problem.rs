@@ -10,6 +10,7 @@ use kit::{CallError, RequestId};
 use protocol::catalog::CatalogError;
 use protocol::ingest::IngestError;
 use protocol::queue::QueueError;
+use protocol::releases::Refusal;
 use protocol::search::SearchError;
 use protocol::vision::VisionError;
 use serde::Serialize;
@@ -252,6 +253,16 @@ impl From<VisionError> for Problem {
     }
 }
 
+impl From<Refusal> for Problem {
+    fn from(Refusal { code, detail }: Refusal) -> Self {
+        match code {
+            "unknown_release" => Self::new(StatusCode::NOT_FOUND, code, detail),
+            "invalid_name" | "too_long" | "no_models" | "invalid_share" => Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail),
+            _ => Self::new(StatusCode::CONFLICT, code, detail),
+        }
+    }
+}
+
 impl From<SearchError> for Problem {
     fn from(error: SearchError) -> Self {
         match &error {
@@ -259,7 +270,7 @@ impl From<SearchError> for Problem {
             SearchError::Busy(_) => Self::unavailable("overloaded", error.to_string()),
             SearchError::TooMany(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too_many", error.to_string()),
             SearchError::Unanswerable { pointer, code, detail } => Self::field(pointer, code, detail),
-            SearchError::Index(_) => Self::internal(error),
+            SearchError::Index(_) | SearchError::TwoModels(_) => Self::internal(error),
         }
     }
 }

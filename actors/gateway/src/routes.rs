@@ -7,6 +7,7 @@ pub(crate) mod feeds;
 pub(crate) mod operations;
 pub(crate) mod products;
 pub(crate) mod recommend;
+pub(crate) mod releases;
 pub(crate) mod reports;
 pub(crate) mod search;
 pub(crate) mod shop;
@@ -40,11 +41,12 @@ pub(crate) struct Shared {
     pub house: House,
     pub started: Instant,
     pub shelf: shop::Shelf,
+    pub shadow: search::Shadow,
 }
 
 impl App {
     pub(crate) fn new(config: Config, house: House) -> Self {
-        Self(Arc::new(Shared { config, house, started: Instant::now(), shelf: shop::Shelf::default() }))
+        Self(Arc::new(Shared { config, house, started: Instant::now(), shelf: shop::Shelf::default(), shadow: search::Shadow::default() }))
     }
 }
 
@@ -107,6 +109,8 @@ fn writes() -> Router<App> {
         .route("/v1/tasks/{id}", post(tasks::act))
         .route("/v1/queues/{name}", post(operations::act_on_queue))
         .route("/v1/users:merge", post(shoppers::merge))
+        .route("/v1/releases", post(releases::create))
+        .route("/v1/models/{name}", post(releases::act))
         .route("/v1/experiments/{name}", put(experiments::put).delete(experiments::delete))
 }
 
@@ -139,7 +143,8 @@ fn operations() -> Router<App> {
         .route("/console/feeds/{id}", get(pages::console::feed))
         .route("/v1/registry", get(operations::registry))
         .route("/v1/config", get(operations::config))
-        .route("/v1/models", get(operations::models))
+        .route("/v1/models", get(releases::models))
+        .route("/v1/models/{name}/shadow-report", get(releases::shadow_report))
         .route("/v1/queues/{name}/dead-letters", get(operations::dead_letters))
         .route("/v1/feeds/{id}", get(feeds::one))
         .route("/v1/feeds/{id}/rejects", get(feeds::rejects))
@@ -163,7 +168,8 @@ fn operations() -> Router<App> {
         reports::daily, reports::days, reports::attribution,
         experiments::list, experiments::put, experiments::delete, experiments::results, experiments::replay,
         operations::livez, operations::readyz, operations::version, operations::metrics_text, operations::openapi_json,
-        operations::registry, operations::config, operations::models, operations::dead_letters, operations::redrive,
+        operations::registry, operations::config, operations::dead_letters, operations::redrive,
+        releases::models, releases::create, releases::promote, releases::activate, releases::hold, releases::rollback, releases::retire, releases::shadow_report,
     ),
     components(schemas(ProblemBody, recommend::LogicName, reports::Format)),
     tags(
@@ -176,6 +182,7 @@ fn operations() -> Router<App> {
         (name = "shoppers", description = "All that is held of a shopper, login, erasure, sessions"),
         (name = "reports", description = "The day in numbers, and what lists brought"),
         (name = "experiments", description = "Which way to answer is better, and what another one would have shown"),
+        (name = "models", description = "Which models answer, and how a new set of them takes office"),
         (name = "tasks", description = "How far background work is"),
         (name = "operations", description = "Health, metrics, queues, settings"),
     )

@@ -5,6 +5,7 @@ mod behaviour;
 mod connections;
 mod contract;
 mod fakes;
+mod releases;
 mod searcher;
 mod searches;
 mod writes;

@@ -12,7 +12,7 @@ use events::EventLog;
 use kit::{Context, Priority};
 use protocol::catalog::{CatalogReader, CatalogSnapshot};
 use protocol::recommend::NAME;
-use protocol::search::{SearchQuery, Searcher};
+use protocol::search::{QueryVector, SearchQuery, Searcher};
 use protocol::vision::{Space, VisionReader};
 use store::{StateFiles, StoreError};
 
@@ -139,7 +139,7 @@ impl Neighbours {
             let vectors = tokio::task::spawn_blocking(move || vision.vectors(id.as_str(), space)).await.unwrap_or_default();
             let Some(first) = vectors.into_iter().next() else { continue };
             let query = SearchQuery {
-                vectors: vec![(space, first.vector)],
+                vectors: vec![QueryVector { space, fingerprint: first.fingerprint, vector: first.vector }],
                 exclude: vec![product.clone()],
                 limit: NEAR_ASKED,
                 ..SearchQuery::default()

@@ -82,10 +82,10 @@ impl VisionReader for Neighbourhood {
         None
     }
     fn vectors(&self, product: &str, space: Space) -> Vec<Embedding> {
-        let embedding = Embedding { vector: vec![1.0].into(), content: domain::ContentHash::of(b"text") };
+        let embedding = Embedding { vector: vec![1.0].into(), content: domain::ContentHash::of(b"text"), fingerprint: "m".into() };
         if product == "new" && space == Space::Text { vec![embedding] } else { Vec::new() }
     }
-    fn embedded(&self, _: Space, _: Option<&str>, _: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)> {
+    fn embedded(&self, _: &ModelInfo, _: Option<&str>, _: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)> {
         Vec::new()
     }
     fn counts(&self) -> VisionCounts {

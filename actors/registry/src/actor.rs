@@ -1,4 +1,4 @@
-//! The shell: keeps the history of configurations, and the experiments.
+//! The shell: keeps the history of configurations, the experiments and the releases.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -6,10 +6,11 @@ use std::sync::Arc;
 use kit::{Clock, Mail, Reply};
 use protocol::experiments::Experiment;
 use protocol::registry::{EXPERIMENTS_MAX, RegistryMsg, Setting};
+use protocol::releases::{Command, Ledger, Refusal, ReleaseReader as _};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use store::{Durability, Keyspace, Op, Record, Store, StoreError};
 
-use crate::records::{ConfigVersion, ExperimentRecord};
+use crate::records::{ConfigVersion, ExperimentRecord, LedgerRecord};
 use crate::view::View;
 
 /// Configurations kept; the oldest go first.
@@ -36,6 +37,10 @@ impl Actor for Wayne {
 
     async fn pre_start(&self, _: ActorRef<Self::Msg>, args: Args) -> Result<Args, ActorProcessingErr> {
         publish(&args)?;
+        let ledger = args.view.ledger();
+        if !ledger.releases.is_empty() {
+            keep_ledger(&args, &ledger).await?;
+        }
         Ok(args)
     }
 
@@ -44,6 +49,7 @@ impl Actor for Wayne {
         let failed = match message {
             RegistryMsg::RecordConfig { settings, reply } => answered(reply, record(args, &settings).await),
             RegistryMsg::PutExperiment { experiment, reply } => answered(reply, put_experiment(args, experiment).await),
+            RegistryMsg::Command { command, reply } => answered(reply, follow(args, &command).await),
             RegistryMsg::DeleteExperiment { name, reply } => answered(reply, delete_experiment(args, &name).await),
         };
         failed.map_or(Ok(()), |error| Err(error.into()))
@@ -70,6 +76,29 @@ fn publish(args: &Args) -> Result<(), StoreError> {
     }
     args.view.set_experiments(experiments);
     Ok(())
+}
+
+/// Durable first, then in force: readers see the new ledger with their next look.
+async fn follow(args: &Args, command: &Command) -> Result<Result<Arc<Ledger>, Refusal>, String> {
+    let ledger = args.view.ledger();
+    let next = match ledger.after(command, args.clock.now_ms()) {
+        Ok(next) if next.revision == ledger.revision => return Ok(Ok(ledger)),
+        Ok(next) => next,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    keep_ledger(args, &next).await?;
+    if let Some(change) = next.history.last() {
+        tracing::info!(release = change.release, from = ?change.from, to = ?change.to, by = change.by, reason = change.reason, "a release changes rank");
+    }
+    args.view.set_ledger(next);
+    Ok(Ok(args.view.ledger()))
+}
+
+async fn keep_ledger(args: &Args, ledger: &Ledger) -> Result<(), String> {
+    let json = serde_json::to_string(ledger).map_err(|error| error.to_string())?;
+    let value = LedgerRecord { json }.seal(LedgerRecord::KEY).map_err(|error| error.to_string())?;
+    let put = Op::Put { space: Keyspace::Meta, key: LedgerRecord::KEY.to_vec(), value };
+    args.store.commit(vec![put], Durability::Flushed).await.map(drop).map_err(|error| error.to_string())
 }
 
 async fn put_experiment(args: &Args, experiment: Experiment) -> Result<(), String> {

@@ -19,6 +19,23 @@ impl Record for ConfigVersion {
     const SCHEMA: u16 = 1;
 }
 
+/// All releases and what became of them.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct LedgerRecord {
+    /// The ledger as JSON.
+    pub(crate) json: String,
+}
+
+impl Record for LedgerRecord {
+    const KIND: u16 = 0x0902;
+    const SCHEMA: u16 = 1;
+}
+
+impl LedgerRecord {
+    /// Its only key.
+    pub(crate) const KEY: &[u8] = b"registry/releases";
+}
+
 /// An experiment's definition, under its name.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct ExperimentRecord {

@@ -1,5 +1,6 @@
 //! The shell: vectors go to the indexer's thread, the journal's growth to the follower's.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use kit::{Context, Mail, Priority, TaskGuard, WorkError, Workers};
 use protocol::catalog::CatalogReader;
 use protocol::search::{SearchError, SearchMsg, VectorEntry};
-use protocol::vision::{Space, VisionReader};
+use protocol::vision::{ModelInfo, Space, VisionReader};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use store::Journal;
 
@@ -16,7 +17,7 @@ use crate::indexer::follower::{Follower, Sources};
 use crate::indexer::spaces::Spaces;
 use crate::view::{Shared, View};
 
-/// The threads and spaces without a model are looked after at least this often.
+/// The threads, and the models whose vectors are kept, are looked after at least this often.
 const TICK_INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// Filling a space from Nightwing's store ends within this time or counts as failed.
 const FILL_TIMEOUT: Duration = Duration::from_secs(3_600);
@@ -45,18 +46,22 @@ pub struct Batman;
 
 /// What a restart makes anew.
 pub struct State {
-    vectors: Workers<VectorJob, Result<bool, SearchError>>,
+    vectors: Workers<VectorJob, Result<(), SearchError>>,
     /// Always there until the actor stops.
     follower: Option<Follower>,
     shared: Arc<Shared>,
-    /// Spaces whose model was not known yet.
-    unfilled: Vec<Space>,
+    vision: Arc<dyn VisionReader>,
+    /// Models whose indexes are what Nightwing's store says.
+    filled: BTreeSet<(Space, String)>,
+    /// Until the first look at the folders.
+    has_started: bool,
     _waker: TaskGuard,
 }
 
 enum VectorJob {
     Upsert { space: Space, fingerprint: String, entries: Vec<VectorEntry> },
-    Fill(Space),
+    Fill(ModelInfo),
+    DropOthers(Vec<ModelInfo>),
 }
 
 impl Actor for Batman {
@@ -73,19 +78,24 @@ impl Actor for Batman {
         let (follower, is_open) = Follower::spawn(sources)?;
         // Vectors belong to slots, which the follower gives out.
         is_open.await.map_err(|_| "the keyword index does not open")?;
-        let spaces = Arc::new(Spaces { config, dir: spaces_dir, shared: Arc::clone(&shared), catalog, vision });
+        let spaces = Arc::new(Spaces { config, dir: spaces_dir, shared: Arc::clone(&shared), catalog, vision: Arc::clone(&vision) });
         let vectors = Workers::spawn("batman-indexer", 1, 1, move |_| {
             let spaces = Arc::clone(&spaces);
             move |_: &Context, job: VectorJob| {
                 let _seat = spaces.shared.space_seat.lock().unwrap_or_else(PoisonError::into_inner);
                 match job {
-                    VectorJob::Upsert { space, fingerprint, entries } => spaces.upsert(space, &fingerprint, &entries).map(|()| true),
-                    VectorJob::Fill(space) => spaces.fill(space),
+                    VectorJob::Upsert { space, fingerprint, entries } => spaces.upsert(space, &fingerprint, &entries),
+                    VectorJob::Fill(model) => spaces.fill(&model),
+                    VectorJob::DropOthers(kept) => {
+                        spaces.drop_others(&kept);
+                        Ok(())
+                    }
                 }
             }
         })?;
-        let mut state = State { vectors, follower: Some(follower), shared, unfilled: Space::ALL.to_vec(), _waker: waker };
-        state.fill().await?;
+        let mut state =
+            State { vectors, follower: Some(follower), shared, vision, filled: BTreeSet::new(), has_started: true, _waker: waker };
+        state.keep_up().await?;
         Ok(state)
     }
 
@@ -97,7 +107,7 @@ impl Actor for Batman {
                     return Ok(());
                 }
                 match state.vectors.run(&context, VectorJob::Upsert { space, fingerprint, entries }).await {
-                    Ok(result) => reply.send(result.map(drop)),
+                    Ok(result) => reply.send(result),
                     Err(error @ (WorkError::Overloaded { .. } | WorkError::DeadlineExceeded { .. })) => {
                         reply.send(Err(SearchError::Busy(error.to_string())))
                     }
@@ -111,9 +121,10 @@ impl Actor for Batman {
                 if !state.follower.as_ref().is_some_and(Follower::nudge) {
                     return Err("the index has stopped following the journal".into());
                 }
-                let damaged = state.shared.report_spaces();
-                state.unfilled.extend(damaged);
-                state.fill().await?;
+                for (space, fingerprint) in state.shared.report_spaces() {
+                    state.filled.remove(&(space, fingerprint.to_string()));
+                }
+                state.keep_up().await?;
             }
         }
         Ok(())
@@ -133,16 +144,24 @@ impl Actor for Batman {
 }
 
 impl State {
-    /// Fills the spaces whose model is known by now.
-    async fn fill(&mut self) -> Result<(), ActorProcessingErr> {
+    /// Fills the indexes of models that are known by now, the live release's first, and frees those of models that are gone.
+    async fn keep_up(&mut self) -> Result<(), ActorProcessingErr> {
         let context = Context::new(Priority::Bulk, FILL_TIMEOUT);
-        let mut unfilled = Vec::new();
-        for space in std::mem::take(&mut self.unfilled) {
-            if !self.vectors.run(&context, VectorJob::Fill(space)).await?? {
-                unfilled.push(space);
+        let (live, kept) = (self.vision.models(), self.vision.kept());
+        for model in live.iter().chain(&kept) {
+            let name = (model.space, model.fingerprint.clone());
+            if !self.filled.contains(&name) {
+                self.vectors.run(&context, VectorJob::Fill(model.clone())).await??;
+                self.filled.insert(name);
             }
         }
-        self.unfilled = unfilled;
+        self.shared.set_live(live);
+        let is_kept =
+            |(space, fingerprint): &(Space, String)| kept.iter().any(|model| model.space == *space && model.fingerprint == *fingerprint);
+        self.filled.retain(is_kept);
+        if std::mem::take(&mut self.has_started) || self.shared.indexes().len() > kept.len() {
+            self.vectors.run(&context, VectorJob::DropOthers(kept)).await??;
+        }
         Ok(())
     }
 }

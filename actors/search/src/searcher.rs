@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use kit::Context;
-use protocol::search::{FACETS_MAX, HITS_MAX, Hit, Part, SORT_KEYS_MAX, SearchAnswer, SearchError, SearchQuery};
+use protocol::search::{FACETS_MAX, HITS_MAX, Hit, Part, QueryVector, SORT_KEYS_MAX, SearchAnswer, SearchError, SearchQuery};
 use protocol::vision::Space;
 use vectors::planner::Effort;
 
@@ -86,8 +86,12 @@ fn check(query: &SearchQuery) -> Result<(), SearchError> {
         (query.sort.len(), SORT_KEYS_MAX),
         (query.offset.saturating_add(query.limit), HITS_MAX),
     ];
-    match counts.into_iter().find(|(count, max)| count > max) {
-        Some((count, _)) => Err(SearchError::TooMany(count)),
+    if let Some((count, _)) = counts.into_iter().find(|(count, max)| count > max) {
+        return Err(SearchError::TooMany(count));
+    }
+    let is_other = |one: &QueryVector, other: &QueryVector| one.space == other.space && one.fingerprint != other.fingerprint;
+    match query.vectors.iter().find(|one| query.vectors.iter().any(|other| is_other(one, other))) {
+        Some(vector) => Err(SearchError::TwoModels(vector.space)),
         None => Ok(()),
     }
 }

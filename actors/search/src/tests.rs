@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use domain::Parts;
 use kit::{Context, Priority, Scene};
-use protocol::search::{SearchError, SearchQuery, Searcher};
+use protocol::search::{QueryVector, SearchError, SearchQuery, Searcher};
 use protocol::vision::Space;
 
 use house::{House, product};
@@ -20,7 +20,7 @@ async fn before_the_start_every_part_is_named_as_missing() {
     let house = House::new();
     let query = SearchQuery {
         words: Some("shoe".into()),
-        vectors: vec![(Space::Image, house::axis(0)), (Space::Text, house::axis(0))],
+        vectors: vec![QueryVector::new(Space::Image, "m", house::axis(0)), QueryVector::new(Space::Text, "m", house::axis(0))],
         limit: 5,
         ..SearchQuery::default()
     };
@@ -38,8 +38,12 @@ async fn words_and_vectors_are_fused_and_say_what_found_them() {
     house.start(&mut scene).await;
     house.followed().await;
     house.upsert(Space::Image, "m", &[("b", vec![house::axis(0)]), ("c", vec![house::between(0, 1)])]).await.expect("set");
-    let query =
-        |limit| SearchQuery { words: Some("red".into()), vectors: vec![(Space::Image, house::axis(0))], limit, ..SearchQuery::default() };
+    let query = |limit| SearchQuery {
+        words: Some("red".into()),
+        vectors: vec![QueryVector::new(Space::Image, "m", house::axis(0))],
+        limit,
+        ..SearchQuery::default()
+    };
     let answer = house.search(query(10)).await.expect("an answer");
     let found: Vec<_> = answer.hits.iter().map(|hit| (hit.product.as_str(), hit.found_by.as_slice())).collect();
     assert_eq!(found, [("b", ["keyword", "image"].as_slice()), ("a", &["keyword"]), ("c", &["image"])]);
@@ -58,7 +62,8 @@ async fn a_query_out_of_bounds_or_time_is_refused() {
     house.put(product("a", "shoe"), Parts::ALL).await;
     house.start(&mut scene).await;
     house.upsert(Space::Image, "m", &[("a", vec![house::axis(0)])]).await.expect("set");
-    let vector = |values: &[f32]| SearchQuery { vectors: vec![(Space::Image, values.into())], limit: 5, ..SearchQuery::default() };
+    let vector =
+        |values: &[f32]| SearchQuery { vectors: vec![QueryVector::new(Space::Image, "m", values)], limit: 5, ..SearchQuery::default() };
     assert!(matches!(house.search(vector(&[1.0])).await, Err(SearchError::Dimensions { expected: 4, got: 1, .. })));
     for bad in [[f32::NAN; 4], [f32::INFINITY; 4], [0.0; 4]] {
         assert!(matches!(house.search(vector(&bad)).await, Err(SearchError::NotFinite)));

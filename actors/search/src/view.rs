@@ -8,8 +8,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use columns::Columns;
 use kit::{Context, WorkError, Workers};
-use protocol::search::{AttributeInfo, IndexStats, SearchAnswer, SearchError, SearchQuery, Searcher, Searching, Suggestion};
-use protocol::vision::Space;
+use protocol::search::{AttributeInfo, IndexStats, QueryVector, SearchAnswer, SearchError, SearchQuery, Searcher, Searching, Suggestion};
+use protocol::vision::{ModelInfo, Space};
 use tokio::sync::watch;
 use vectors::index::{Index, Maintainer, Reader};
 use words::{QueryLog, SuggestionKind};
@@ -22,6 +22,7 @@ use crate::searcher::{Snapshots, answer};
 
 /// The vectors of one model.
 pub(crate) struct SpaceIndex {
+    pub(crate) space: Space,
     pub(crate) fingerprint: Arc<str>,
     pub(crate) dimensions: usize,
     pub(crate) index: Index,
@@ -39,7 +40,10 @@ pub(crate) struct Keywords {
 
 /// What the indexer publishes and the search threads read.
 pub(crate) struct Shared {
-    spaces: [ArcSwapOption<SpaceIndex>; Space::ALL.len()],
+    /// One for each model whose vectors are kept; a handful.
+    spaces: ArcSwap<Vec<Arc<SpaceIndex>>>,
+    /// The models of the live release.
+    live: ArcSwap<Vec<ModelInfo>>,
     keywords: ArcSwapOption<Keywords>,
     columns: ArcSwap<columns::Snapshot>,
     version: watch::Sender<u64>,
@@ -60,7 +64,8 @@ impl Shared {
         let column_seat = ColumnSeat::default();
         let columns = ArcSwap::new(column_seat.take().columns().snapshot());
         Self {
-            spaces: Default::default(),
+            spaces: ArcSwap::default(),
+            live: ArcSwap::default(),
             keywords: ArcSwapOption::empty(),
             columns,
             version: watch::Sender::new(0),
@@ -73,9 +78,31 @@ impl Shared {
         }
     }
 
-    /// The index of a space.
+    /// The index of the live release's model of a space; while no model is known to be live, the one that there is.
     pub(crate) fn space(&self, space: Space) -> Option<Arc<SpaceIndex>> {
-        self.spaces[space as usize].load_full()
+        let live = self.live.load();
+        match live.iter().find(|model| model.space == space) {
+            Some(model) => self.index(space, &model.fingerprint),
+            None => self.indexes().iter().find(|index| index.space == space).cloned(),
+        }
+    }
+
+    /// The index of a model.
+    pub(crate) fn index(&self, space: Space, fingerprint: &str) -> Option<Arc<SpaceIndex>> {
+        self.indexes().iter().find(|index| index.space == space && *index.fingerprint == *fingerprint).cloned()
+    }
+
+    /// Every index.
+    pub(crate) fn indexes(&self) -> Arc<Vec<Arc<SpaceIndex>>> {
+        self.spaces.load_full()
+    }
+
+    /// These models are live.
+    pub(crate) fn set_live(&self, models: Vec<ModelInfo>) {
+        if **self.live.load() != models {
+            self.live.store(Arc::new(models));
+            self.changed();
+        }
     }
 
     /// The latest columns.
@@ -83,22 +110,32 @@ impl Shared {
         self.columns.load_full()
     }
 
-    /// Makes a space visible to searches, or takes it away.
-    pub(crate) fn publish_space(&self, space: Space, index: Option<Arc<SpaceIndex>>) {
-        self.spaces[space as usize].store(index);
+    /// Makes an index visible to searches in the place of the one of its model, if there is one.
+    pub(crate) fn publish_index(&self, index: &Arc<SpaceIndex>) {
+        self.spaces.rcu(|spaces| {
+            let others = spaces.iter().filter(|other| other.space != index.space || other.fingerprint != index.fingerprint);
+            others.chain([index]).cloned().collect::<Vec<_>>()
+        });
+        self.changed();
+    }
+
+    /// Takes an index away from searches; it is closed when the last of them has ended.
+    pub(crate) fn withdraw_index(&self, index: &Arc<SpaceIndex>) {
+        self.spaces.rcu(|spaces| spaces.iter().filter(|other| !Arc::ptr_eq(other, index)).cloned().collect::<Vec<_>>());
         self.changed();
     }
 
     /// Tells the size of each space and the recall that its searches reach. Gives back those that lost vectors to a damaged file.
-    pub(crate) fn report_spaces(&self) -> Vec<Space> {
+    pub(crate) fn report_spaces(&self) -> Vec<(Space, Arc<str>)> {
         let mut damaged = Vec::new();
-        for (space, index) in Space::ALL.into_iter().filter_map(|space| Some((space, self.space(space)?))) {
-            report(space, &index);
+        Space::ALL.into_iter().filter_map(|space| self.space(space)).for_each(|index| report(&index));
+        for index in self.indexes().iter() {
+            let space = index.space;
             let lost = index.index.take_lost();
             if !lost.files.is_empty() || !lost.owners.is_empty() {
                 metrics::counter!("gotham_search_damaged_files_total").increment(lost.files.len() as u64);
                 tracing::error!(space = space.as_str(), files = ?lost.files, products = lost.owners.len(), "a damaged file: its vectors are set again");
-                damaged.push(space);
+                damaged.push((space, Arc::clone(&index.fingerprint)));
             }
         }
         damaged
@@ -106,9 +143,9 @@ impl Shared {
 
     /// Puts what is only in memory into the folders. Blocks: not for async threads.
     pub(crate) fn flush_spaces(&self) {
-        for (space, index) in Space::ALL.into_iter().filter_map(|space| Some((space, self.space(space)?))) {
+        for index in self.indexes().iter() {
             if let Err(error) = index.index.flush() {
-                tracing::warn!(space = space.as_str(), %error, "the vector index was not written; what is missing is set again at the next start");
+                tracing::warn!(space = index.space.as_str(), %error, "the vector index was not written; what is missing is set again at the next start");
             }
         }
     }
@@ -141,17 +178,20 @@ impl Shared {
         self.query_log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn snapshots(&self) -> Snapshots {
+    /// What a query reads: in each space the index of the model that made its vectors; else the live one.
+    fn snapshots(&self, vectors: &[QueryVector]) -> Snapshots {
+        let named = |space: Space| vectors.iter().find(|vector| vector.space == space).map(|vector| &vector.fingerprint);
         Snapshots {
             columns: self.columns(),
-            spaces: Space::ALL.map(|space| self.space(space)),
+            spaces: Space::ALL.map(|space| named(space).map_or_else(|| self.space(space), |fingerprint| self.index(space, fingerprint))),
             keywords: self.keywords.load_full(),
             gpu: Arc::clone(&self.gpu),
         }
     }
 }
 
-fn report(space: Space, index: &SpaceIndex) {
+fn report(index: &SpaceIndex) {
+    let space = index.space;
     let stats = index.index.stats();
     metrics::gauge!("gotham_search_vector_bytes", "space" => space.as_str()).set(stats.hot_bytes as f64);
     metrics::gauge!("gotham_search_vector_products", "space" => space.as_str()).set(stats.owners as f64);
@@ -177,7 +217,7 @@ impl View {
         let workers = Workers::spawn("batman-search", config.threads(), config.search_queue_max, move |_| {
             let reads = Arc::clone(&reads);
             move |context: &Context, query: SearchQuery| {
-                let answer = answer(&reads.snapshots(), context, &query, effort)?;
+                let answer = answer(&reads.snapshots(&query.vectors), context, &query, effort)?;
                 if let Some(words) = query.words.as_deref().filter(|_| answer.total > 0 && answer.corrected.is_none()) {
                     reads.query_log().record(words, now_seconds());
                 }
@@ -252,7 +292,7 @@ impl Searcher for View {
     }
 
     fn stats(&self) -> IndexStats {
-        let snapshots = self.shared.snapshots();
+        let snapshots = self.shared.snapshots(&[]);
         let stats = |space: Space| snapshots.spaces[space as usize].as_ref().map(|space| space.index.stats()).unwrap_or_default();
         let spaces = Space::ALL.map(stats);
         IndexStats {
@@ -260,7 +300,7 @@ impl Searcher for View {
             text_products: spaces[Space::Text as usize].owners,
             keyword_products: snapshots.keywords.as_ref().map_or(0, |keywords| keywords.words.products() as usize),
             tombstones: spaces.iter().map(|stats| stats.dead_rows).sum(),
-            vector_bytes: spaces.iter().map(|stats| stats.hot_bytes).sum(),
+            vector_bytes: self.shared.indexes().iter().map(|index| index.index.stats().hot_bytes).sum(),
             column_bytes: snapshots.columns.bytes(),
             version: *self.shared.version.borrow(),
             journal_offset: *self.shared.followed.borrow(),

@@ -28,10 +28,16 @@ pub trait Embedder: Send + Sync {
 
 /// Where models come from.
 pub trait ModelSource: Send + Sync {
-    /// The model for a space, if its files are there. Looks at a few file sizes.
-    fn installed(&self, space: Space) -> Option<ModelInfo>;
+    /// Every model that has a name here, whether or not its files are there; the default one of each space first.
+    fn known(&self) -> Vec<ModelInfo>;
+    /// Whether the model's files are there. Looks at a few file sizes.
+    fn is_installed(&self, model: &ModelInfo) -> bool;
     /// Loads it. Takes its time: for worker threads.
-    fn load(&self, space: Space) -> Result<Arc<dyn Embedder>, String>;
+    fn load(&self, model: &ModelInfo) -> Result<Arc<dyn Embedder>, String>;
+    /// The default model for a space, if its files are there.
+    fn installed(&self, space: Space) -> Option<ModelInfo> {
+        self.known().into_iter().find(|model| model.space == space).filter(|model| self.is_installed(model))
+    }
 }
 
 /// The models that the manifest names, from a folder.
@@ -49,14 +55,18 @@ impl InstalledModels {
 }
 
 impl ModelSource for InstalledModels {
-    fn installed(&self, space: Space) -> Option<ModelInfo> {
-        let model = self.manifest.default_for(space)?;
-        model.is_present(&self.models_dir).then(|| model.info())
+    fn known(&self) -> Vec<ModelInfo> {
+        self.manifest.models.iter().map(ModelPackage::info).collect()
     }
 
-    fn load(&self, space: Space) -> Result<Arc<dyn Embedder>, String> {
-        let model = self.manifest.default_for(space).ok_or_else(|| format!("the manifest names no {} model", space.as_str()))?;
-        load(model, &model.folder(&self.models_dir))
+    fn is_installed(&self, model: &ModelInfo) -> bool {
+        self.manifest.find(&model.name).is_some_and(|package| package.info() == *model && package.is_present(&self.models_dir))
+    }
+
+    fn load(&self, model: &ModelInfo) -> Result<Arc<dyn Embedder>, String> {
+        let package = self.manifest.find(&model.name).filter(|package| package.info() == *model);
+        let package = package.ok_or_else(|| format!("the manifest names no {} of fingerprint {}", model.name, model.fingerprint))?;
+        load(package, &package.folder(&self.models_dir))
     }
 }
 

@@ -62,8 +62,8 @@ impl OneShot {
         if let Some(embedder) = slot {
             return Ok(Arc::clone(embedder));
         }
-        self.models.installed(space).ok_or(VisionError::NoModel(space))?;
-        let embedder = self.models.load(space).map_err(VisionError::Engine)?;
+        let model = self.models.installed(space).ok_or(VisionError::NoModel(space))?;
+        let embedder = self.models.load(&model).map_err(VisionError::Engine)?;
         Ok(Arc::clone(slot.insert(embedder)))
     }
 }

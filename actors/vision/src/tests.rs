@@ -2,6 +2,7 @@
 
 mod house;
 mod reference;
+mod releases;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -39,8 +40,8 @@ async fn pictures_and_texts_become_vectors_records_and_thumbnails() {
     assert!((norm - 1.0).abs() < 1e-6);
 
     let view = &house.view;
-    assert_eq!(view.embedded(Space::Image, None, 10), [("a".parse().expect("an id"), house.indexed(Space::Image, "a"))]);
-    let texts: Vec<_> = view.embedded(Space::Text, Some("a"), 10).into_iter().map(|(id, _)| id.to_string()).collect();
+    assert_eq!(view.embedded(&house::model(Space::Image, 1), None, 10), [("a".parse().expect("an id"), house.indexed(Space::Image, "a"))]);
+    let texts: Vec<_> = view.embedded(&house::model(Space::Text, 1), Some("a"), 10).into_iter().map(|(id, _)| id.to_string()).collect();
     assert_eq!(texts, ["b"]);
     assert_eq!(view.vectors("a", Space::Image)[1].content, domain::ContentHash::of(&jpeg(50, 60, 2)));
     let thumbnail = view.thumbnail("a", 0).expect("a thumbnail");
@@ -148,7 +149,7 @@ async fn a_deleted_product_leaves_the_records_and_the_index() {
     house.enqueue(QueueName::EmbedImage, &["a"]);
     house.settled(2).await;
     assert_eq!(house.indexed(Space::Image, "a").len(), 0);
-    assert!(house.view.embedded(Space::Image, None, 10).is_empty());
+    assert!(house.view.embedded(&house::model(Space::Image, 1), None, 10).is_empty());
     assert!(house.store.get(Keyspace::Embeddings, b"\x01a").expect("the store").is_none());
     house.end().await;
 }
@@ -162,34 +163,16 @@ async fn without_a_model_its_queue_waits_until_one_is_installed() {
     house.enqueue(QueueName::EmbedImage, &["a"]);
     house.enqueue(QueueName::EmbedText, &["a"]);
     house.settled(1).await;
-    let texts =
-        house.nightwing.call(&context(), |reply| VisionMsg::EmbedTexts { texts: vec!["shoe".into()], reply }).await.expect("an answer");
+    let texts = house
+        .nightwing
+        .call(&context(), |reply| VisionMsg::EmbedTexts { texts: vec!["shoe".into()], model: None, reply })
+        .await
+        .expect("an answer");
     assert!(matches!(texts[..], [Err(VisionError::NoModel(Space::Text))]), "{texts:?}");
     assert_eq!(house.waiting(QueueName::EmbedText), 1, "nothing was leased");
     house.models.text_is_installed.store(true, Ordering::SeqCst);
     house.settled(2).await;
     assert_eq!(house.indexed(Space::Text, "a").len(), 1);
-    house.end().await;
-}
-
-#[tokio::test]
-async fn another_model_embeds_the_whole_catalog_anew() {
-    let mut house = House::new().await;
-    house.put(product("a", &[]));
-    house.put(product("b", &[]));
-    house.start().await;
-    house.enqueue(QueueName::EmbedText, &["a", "b"]);
-    house.settled(2).await;
-    house.models.generation.store(2, Ordering::SeqCst);
-    house.restart().await;
-    // Both models are new: two jobs of each queue.
-    house.settled(6).await;
-    assert_eq!(house.embedded(), 4);
-    house.restart().await;
-    house.enqueue(QueueName::EmbedImage, &["a"]);
-    house.settled(7).await;
-    assert_eq!(house.settlements().len(), 7);
-    assert_eq!(house.embedded(), 4, "the second start finds the model it knows");
     house.end().await;
 }
 
@@ -204,7 +187,7 @@ async fn queries_do_not_wait_behind_an_import() {
     house.enqueue(QueueName::EmbedText, &["a", "b", "c"]);
     gate.reached().await;
     let texts = vec!["a query".to_owned(), String::new()];
-    let answers = house.nightwing.call(&context(), |reply| VisionMsg::EmbedTexts { texts, reply }).await.expect("an answer");
+    let answers = house.nightwing.call(&context(), |reply| VisionMsg::EmbedTexts { texts, model: None, reply }).await.expect("an answer");
     assert_eq!(answers.len(), 2);
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     assert!(house.settlements().is_empty(), "the import stands still");
@@ -219,11 +202,11 @@ async fn picture_queries_are_answered_one_by_one() {
     house.start().await;
     let whole = |bytes: Vec<u8>| PictureQuery { bytes: bytes.into(), crop: None };
     let images = vec![whole(jpeg(40, 40, 1)), whole(b"<html>".to_vec()), whole(jpeg(40, 40, 2))];
-    let answers = house.nightwing.call(&context(), |reply| VisionMsg::EmbedImages { images, reply }).await.expect("an answer");
+    let answers = house.nightwing.call(&context(), |reply| VisionMsg::EmbedImages { images, model: None, reply }).await.expect("an answer");
     assert!(answers[0].is_ok() && answers[2].is_ok());
     assert!(matches!(&answers[1], Err(VisionError::BadPicture { code: "not_a_picture", .. })), "{:?}", answers[1]);
     let texts = vec!["x".to_owned(); EMBED_BATCH_MAX + 1];
-    let answers = house.nightwing.call(&context(), |reply| VisionMsg::EmbedTexts { texts, reply }).await.expect("an answer");
+    let answers = house.nightwing.call(&context(), |reply| VisionMsg::EmbedTexts { texts, model: None, reply }).await.expect("an answer");
     assert!(answers.len() == EMBED_BATCH_MAX + 1 && answers.iter().all(|answer| matches!(answer, Err(VisionError::TooMany(65)))));
     house.end().await;
 }
@@ -236,7 +219,7 @@ async fn crops_are_embedded_apart_from_their_picture_and_from_one_another() {
     let crop = |x: f32, width: f32| PictureQuery { bytes: bytes.clone(), crop: Some(Crop { x, y: 0.25, width, height: 0.5 }) };
     let whole = PictureQuery { bytes: bytes.clone(), crop: None };
     let images = vec![whole, crop(0.0, 0.5), crop(0.5, 0.5), crop(0.0, 0.5), crop(0.8, 0.5), crop(0.0, 0.01)];
-    let answers = house.nightwing.call(&context(), |reply| VisionMsg::EmbedImages { images, reply }).await.expect("an answer");
+    let answers = house.nightwing.call(&context(), |reply| VisionMsg::EmbedImages { images, model: None, reply }).await.expect("an answer");
     let vector = |at: usize| answers[at].as_ref().expect("a vector").vector.to_vec();
     let content = |at: usize| answers[at].as_ref().expect("a vector").content;
     assert_eq!((vector(1), content(1)), (vector(3), content(3)), "the same rectangle");
@@ -286,7 +269,7 @@ async fn kill_nightwing_while_it_embeds() {
     for id in ["a", "b", "c"] {
         assert_eq!((house.indexed(Space::Text, id).len(), house.settlement(id)), (1, Settlement::Done), "{id}");
     }
-    assert_eq!(house.view.embedded(Space::Text, None, 10).len(), 3);
+    assert_eq!(house.view.embedded(&house::model(Space::Text, 1), None, 10).len(), 3);
     house.end().await;
 }
 

@@ -43,8 +43,8 @@ struct End {
 impl VectorFile {
     /// Opens the file of a space and model in `folder`, or creates it. Reads it once from end to end.
     pub fn open(folder: &Path, model: &ModelInfo) -> io::Result<Self> {
-        let path = folder.join(format!("{}-{}.vec", model.space.as_str(), model.fingerprint));
         let header = header(model)?;
+        let path = path_of(folder, model);
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(&path)?;
         let mut found = [0; HEADER_BYTES];
         let bytes = file.metadata()?.len();
@@ -69,6 +69,13 @@ impl VectorFile {
         }
         let end = Mutex::new(End { rows: count, failed: None });
         Ok(Self { path, file, dimensions: model.dimensions, rows: RwLock::new(rows), end })
+    }
+
+    /// Deletes the file of a space and model; whoever has it open reads on until the end.
+    pub fn delete(folder: &Path, model: &ModelInfo) -> io::Result<()> {
+        header(model)?;
+        std::fs::remove_file(path_of(folder, model))?;
+        File::open(folder)?.sync_all()
     }
 
     /// Vectors that can be read.
@@ -143,6 +150,11 @@ impl VectorFile {
     }
 }
 
+fn path_of(folder: &Path, model: &ModelInfo) -> PathBuf {
+    folder.join(format!("{}-{}.vec", model.space.as_str(), model.fingerprint))
+}
+
+/// Fails for a model whose fingerprint is no plain name.
 fn header(model: &ModelInfo) -> io::Result<[u8; HEADER_BYTES]> {
     let name = model.fingerprint.as_bytes();
     if name.is_empty()

@@ -12,6 +12,7 @@ pub mod personalize;
 pub mod queue;
 pub mod recommend;
 pub mod registry;
+pub mod releases;
 pub mod reports;
 pub mod search;
 pub mod session;

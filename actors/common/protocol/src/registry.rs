@@ -7,6 +7,7 @@ pub use kit::{ActorState, ActorStatus};
 use serde::Serialize;
 
 use crate::experiments::Experiment;
+use crate::releases::{Command, Ledger, Refusal};
 
 /// The runtime name.
 pub const NAME: &str = "wayne";
@@ -55,6 +56,13 @@ pub enum RegistryMsg {
         experiment: Experiment,
         /// Answered when it is durable and in force.
         reply: Reply<Result<(), String>>,
+    },
+    /// Follow an order about a release.
+    Command {
+        /// The order.
+        command: Command,
+        /// Answered when the releases are durably so, and in force.
+        reply: Reply<Result<Result<Arc<Ledger>, Refusal>, String>>,
     },
     /// Forget an experiment's definition.
     DeleteExperiment {

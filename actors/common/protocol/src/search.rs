@@ -44,6 +44,9 @@ pub enum SearchError {
         /// Numbers in this vector.
         got: usize,
     },
+    /// Two vectors of one query are by two models of one space.
+    #[error("one query asks the {} space with vectors of two models", .0.as_str())]
+    TwoModels(Space),
     /// A vector holds something that is no finite number.
     #[error("a vector must hold finite numbers")]
     NotFinite,
@@ -76,7 +79,7 @@ pub enum SearchMsg {
     Upsert {
         /// Which space.
         space: Space,
-        /// The model that made the vectors; another than before empties the space first.
+        /// The model that made the vectors: each has an index of its own.
         fingerprint: String,
         /// At most [`UPSERT_VECTORS_MAX`].
         entries: Vec<VectorEntry>,
@@ -87,6 +90,24 @@ pub enum SearchMsg {
     Tick,
 }
 
+/// A vector to look near, and whose it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueryVector {
+    /// Which space.
+    pub space: Space,
+    /// Of the model that made it: it is compared with that model's vectors alone.
+    pub fingerprint: Arc<str>,
+    /// `[dimensions]`, of any length.
+    pub vector: Arc<[f32]>,
+}
+
+impl QueryVector {
+    /// A vector by a model.
+    pub fn new(space: Space, fingerprint: impl Into<Arc<str>>, vector: impl Into<Arc<[f32]>>) -> Self {
+        Self { space, fingerprint: fingerprint.into(), vector: vector.into() }
+    }
+}
+
 /// What to look for. All given parts count; their ranked lists are fused. Without any part every product counts (browsing).
 #[derive(Clone, Debug, Default)]
 pub struct SearchQuery {
@@ -94,8 +115,8 @@ pub struct SearchQuery {
     pub words: Option<String>,
     /// The language of the words (BCP 47), where the caller knows it.
     pub language: Option<String>,
-    /// Vectors and the space that each belongs to.
-    pub vectors: Vec<(Space, Arc<[f32]>)>,
+    /// Vectors, each in its space. Those of one space are by one model.
+    pub vectors: Vec<QueryVector>,
     /// A colour (sRGB): products whose colour words are near it.
     pub colour: Option<[u8; 3]>,
     /// Only these products.

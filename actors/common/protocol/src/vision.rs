@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::{ContentHash, ProductId};
 use kit::Reply;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The runtime name.
 pub const NAME: &str = "nightwing";
@@ -13,7 +13,7 @@ pub const NAME: &str = "nightwing";
 pub const EMBED_BATCH_MAX: usize = 64;
 
 /// Which vectors can be compared with one another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Space {
     /// Of pictures.
@@ -35,8 +35,8 @@ impl Space {
     }
 }
 
-/// A model that is loaded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// A model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// From `data/models.toml`: `efficientnet-lite0`.
     pub name: String,
@@ -77,6 +77,8 @@ pub struct Embedding {
     pub vector: Arc<[f32]>,
     /// Of the picture's bytes (and the crop, where there is one) or the text.
     pub content: ContentHash,
+    /// Of the model that made it.
+    pub fingerprint: Arc<str>,
 }
 
 /// Why one picture or text has no embedding.
@@ -112,6 +114,8 @@ pub enum VisionMsg {
     EmbedTexts {
         /// At most [`EMBED_BATCH_MAX`].
         texts: Vec<String>,
+        /// The model's fingerprint; the live release's model where none is named.
+        model: Option<Arc<str>>,
         /// One answer a text.
         reply: Reply<Vec<Result<Embedding, VisionError>>>,
     },
@@ -119,6 +123,8 @@ pub enum VisionMsg {
     EmbedImages {
         /// At most [`EMBED_BATCH_MAX`].
         images: Vec<PictureQuery>,
+        /// The model's fingerprint; the live release's model where none is named.
+        model: Option<Arc<str>>,
         /// One answer a picture.
         reply: Reply<Vec<Result<Embedding, VisionError>>>,
     },
@@ -148,18 +154,57 @@ pub struct Thumbnail {
 
 /// What readers see of Nightwing.
 pub trait VisionReader: Send + Sync {
-    /// The loaded models.
+    /// The installed models of the live release.
     fn models(&self) -> Vec<ModelInfo>;
+    /// The installed models of all releases, each once: vectors are kept for each of them.
+    fn kept(&self) -> Vec<ModelInfo> {
+        self.models()
+    }
     /// The picture at `index` of a product's list, scaled down; `None` when there is none (yet). Reads a small file: call it
     /// off the async threads.
     fn thumbnail(&self, product: &str, index: usize) -> Option<Thumbnail>;
-    /// The product's own vectors in a space, as computed: `[dimensions]` each.
+    /// The product's own vectors in a space by the live release's model, as computed: `[dimensions]` each.
     fn vectors(&self, product: &str, space: Space) -> Vec<Embedding>;
-    /// Up to `limit` products that have vectors in a space, in id order behind `after`, each with all its vectors: how an index is
+    /// The product's own vectors by a model of any release.
+    fn vectors_by(&self, model: &ModelInfo, product: &str) -> Vec<Embedding> {
+        let mut vectors = self.vectors(product, model.space);
+        vectors.retain(|embedding| *embedding.fingerprint == *model.fingerprint);
+        vectors
+    }
+    /// Up to `limit` products that have vectors by a model, in id order behind `after`, each with all its vectors: how an index is
     /// filled after a start. Reads mapped files: call it off the async threads.
-    fn embedded(&self, space: Space, after: Option<&str>, limit: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)>;
+    fn embedded(&self, model: &ModelInfo, after: Option<&str>, limit: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)>;
+    /// Every model that a release can be made of, the default one of each space first, and whether its files are there. Looks at
+    /// file sizes: call it off the async threads.
+    fn known(&self) -> Vec<(ModelInfo, bool)> {
+        self.models().into_iter().map(|model| (model, true)).collect()
+    }
+    /// How far the vectors of each kept model are.
+    fn builds(&self) -> Vec<Build> {
+        Vec::new()
+    }
     /// Pictures and texts embedded since the start, and how many failed.
     fn counts(&self) -> VisionCounts;
+}
+
+/// How far the vectors of a model are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Build {
+    /// Whose vectors.
+    #[serde(flatten)]
+    pub model: ModelInfo,
+    /// Whether the model is in memory.
+    pub is_loaded: bool,
+    /// Products of the catalog that were looked at since the start of the last look at all of them.
+    pub done: u64,
+    /// Products of the catalog.
+    pub total: u64,
+    /// Products that have changed since and wait for their turn.
+    pub behind: u64,
+    /// Products of which something could not be embedded for now; they are tried again.
+    pub failed: u64,
+    /// Whether all products were looked at and none but those behind lacks anything that can be had.
+    pub is_complete: bool,
 }
 
 /// Work done since the start.

@@ -11,6 +11,7 @@ use crate::extract::Params;
 use crate::logic::cursor;
 use crate::pages::layout::{Frame, page};
 use crate::pages::parts::thousands;
+use crate::pages::releases;
 use crate::problem::{Answer, Problem};
 use crate::routes::operations::{QueueStatus, Registry};
 use crate::routes::{App, feeds, tasks};
@@ -38,6 +39,7 @@ pub(crate) async fn console(State(app): State<App>) -> Html<String> {
                     (models(&registry))
                 }
             }
+            (releases::panel(&app))
             (actors(&registry.actors, now_ms))
             p .chips { a .button href="/console/search" { "Search, and why" } a .button href="/console/reports" { "The day in numbers" } }
             p .note { "Version " (app.house.version) " · " a href="/docs" { "API" } " · " a href="/metrics" { "Metrics" } " · " a href="/v1/config" { "Settings" } }

@@ -1,4 +1,4 @@
-//! For operators and monitoring: health, metrics, who runs, queues, settings, models.
+//! For operators and monitoring: health, metrics, who runs, queues, settings.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -130,12 +130,6 @@ pub(crate) async fn registry(State(app): State<App>) -> Json<Registry> {
 #[utoipa::path(get, path = "/v1/config", tag = "operations", responses((status = 200, body = Object)))]
 pub(crate) async fn config(State(app): State<App>) -> Json<Value> {
     Json(json!({ "settings": &*app.house.registry.settings() }))
-}
-
-/// The loaded models: `name`, `space`, `dimensions`, `fingerprint`.
-#[utoipa::path(get, path = "/v1/models", tag = "operations", responses((status = 200, body = Object)))]
-pub(crate) async fn models(State(app): State<App>) -> Json<Value> {
-    Json(json!({ "models": app.house.vision.models() }))
 }
 
 fn queue_name(name: &str) -> Answer<QueueName> {

@@ -3,8 +3,10 @@
 mod ask;
 mod body;
 mod embed;
+mod release;
 mod run;
 mod served;
+mod shadow;
 
 use std::collections::BTreeMap;
 
@@ -24,8 +26,10 @@ use crate::schema::{AttributeDoc, Card, FacetCountsDoc, SuggestionDoc};
 
 pub(crate) use ask::{Ask, crop, filter as parsed_filter, ids, product_id};
 pub(crate) use body::{LookBody, Mode, OneOrMany, SearchBody, from_form, listed, read_form};
+pub(crate) use release::COMPARISON;
 pub(crate) use run::{find, look, ms, run};
 pub(crate) use served::run_logged;
+pub(crate) use shadow::{Shadow, ShadowReport};
 
 const SUGGESTIONS_DEFAULT: usize = 8;
 const SUGGESTIONS_MAX: usize = 50;
@@ -119,6 +123,11 @@ pub(crate) struct Ranked {
     pub catalog_version: u64,
     /// The models that took part, with the start of their fingerprints.
     pub model_version: String,
+    /// The release that answered.
+    pub release: String,
+    /// Whether other questions are answered by another release at the same time.
+    #[serde(skip)]
+    pub is_compared: bool,
     /// Parts that could not take part: `text_embedding`, `not_embedded`, ...
     pub degraded: Vec<&'static str>,
     pub items: Vec<Item>,
@@ -165,6 +174,8 @@ pub(crate) struct Look {
     pub catalog_version: u64,
     /// The model that took part, with the start of its fingerprint.
     pub model_version: String,
+    /// The release that answered.
+    pub release: String,
     /// Parts that could not take part.
     pub degraded: Vec<&'static str>,
     /// In the order of the boxes.

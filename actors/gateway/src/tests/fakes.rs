@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use domain::{ContentHash, PartHashes, Parts, Product, ProductId};
+use events::EventLog;
 use kit::{Address, ManualClock, Scene};
 use protocol::catalog::{CatalogMsg, CatalogReader, CatalogSnapshot, Change, Outcome, ProductRevision};
 use protocol::experiments::Experiment;
@@ -12,10 +13,11 @@ use protocol::ingest::{
     FeedRequest, FeedRun, FeedRunReader, FeedSource, IngestError, IngestMsg, PutAnswer, Reject, RunCounts, RunId, RunStatus,
 };
 use protocol::queue::{DeadLetter, JobId, QueueDepth, QueueMsg, QueueName, QueueReader};
-use protocol::registry::{ActorState, ActorStatus, RegistryReader, Setting};
+use protocol::registry::{ActorState, ActorStatus, RegistryMsg, RegistryReader, Setting};
+use protocol::releases::{Definition, Ledger, ReleaseReader};
 use protocol::search::SearchQuery;
 use protocol::session::{OfferReader, OfferState};
-use protocol::vision::{Embedding, ModelInfo, PictureQuery, Space, Thumbnail, VisionCounts, VisionError, VisionMsg, VisionReader};
+use protocol::vision::{Build, Embedding, ModelInfo, PictureQuery, Space, Thumbnail, VisionCounts, VisionError, VisionMsg, VisionReader};
 use tokio::sync::watch;
 
 use super::behaviour::{self, Learned};
@@ -38,7 +40,37 @@ pub(super) struct World {
     pub queries: Mutex<Vec<SearchQuery>>,
     /// How many pictures each message to Nightwing held.
     pub picture_batches: Mutex<Vec<usize>>,
+    /// The house's log, once there is a house.
+    pub log: Mutex<Option<EventLog>>,
+    pub ledger: Mutex<Arc<Ledger>>,
+    /// Whether all vectors of the models beside the live ones are there.
+    pub is_built: Mutex<bool>,
     pub folder: tempfile::TempDir,
+}
+
+/// The models of the house, the live ones first; the last one sees pictures the other way round.
+pub(super) fn known() -> [ModelInfo; 3] {
+    let model = |name: &str, space, dimensions, fingerprint: &str| ModelInfo {
+        name: name.into(),
+        space,
+        dimensions,
+        fingerprint: fingerprint.into(),
+    };
+    [
+        model("efficientnet-lite0", Space::Image, 2, "0123456789abcdef"),
+        model("all-minilm-l6-v2", Space::Text, 3, "0123456789abcdef"),
+        model(TURNED, Space::Image, 2, "fedcba9876543210"),
+    ]
+}
+
+/// A model whose vectors have the other order, in the same width.
+pub(super) const TURNED: &str = "efficientnet-turned";
+
+fn turned(fingerprint: &str, mut vector: Vec<f32>) -> Vec<f32> {
+    if fingerprint == known()[2].fingerprint {
+        vector.reverse();
+    }
+    vector
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -92,6 +124,9 @@ impl World {
             thumbnails: Mutex::default(),
             queries: Mutex::default(),
             picture_batches: Mutex::default(),
+            log: Mutex::default(),
+            ledger: Mutex::new(Arc::new(Ledger::first(Definition::of_first(&known()), 0))),
+            is_built: Mutex::new(false),
             folder: tempfile::tempdir().expect("a folder"),
         };
         products.into_iter().for_each(|product| {
@@ -194,21 +229,29 @@ impl World {
 
     /// Pictures are told apart by their first byte, texts by a word.
     fn embed(&self, message: VisionMsg) {
-        let embedding = |vector: Vec<f32>| Embedding { vector: vector.into(), content: ContentHash::default() };
+        let fingerprint = |model: Option<Arc<str>>| model.unwrap_or_else(|| known()[0].fingerprint.as_str().into());
+        let embedding = |vector: Vec<f32>, by: &Arc<str>| Embedding {
+            vector: turned(by, vector).into(),
+            content: ContentHash::default(),
+            fingerprint: Arc::clone(by),
+        };
         match message {
-            VisionMsg::EmbedTexts { texts, reply } => {
-                let of = |text: &String| Ok(embedding(lock(&self.text_vectors).get(text).cloned().unwrap_or_else(|| vec![0.0, 0.0, 1.0])));
+            VisionMsg::EmbedTexts { texts, model, reply } => {
+                let by = fingerprint(model);
+                let of =
+                    |text: &String| Ok(embedding(lock(&self.text_vectors).get(text).cloned().unwrap_or_else(|| vec![0.0, 0.0, 1.0]), &by));
                 reply.send(texts.iter().map(of).collect());
             }
-            VisionMsg::EmbedImages { images, reply } => {
+            VisionMsg::EmbedImages { images, model, reply } => {
+                let by = fingerprint(model);
                 lock(&self.picture_batches).push(images.len());
                 let refused = |code, detail: &str| Err(VisionError::BadPicture { code, detail: detail.into() });
                 let of = |query: &PictureQuery| match (query.bytes.first(), query.crop) {
-                    (Some(0xff), None) => Ok(embedding(vec![1.0, 0.0])),
+                    (Some(0xff), None) => Ok(embedding(vec![1.0, 0.0], &by)),
                     (Some(0xff), Some(crop)) if crop.width < 0.01 => refused("crop_too_small", "the box is too small"),
                     // What stands on the left looks like a camera, on the right like a shirt.
-                    (Some(0xff), Some(crop)) if crop.x < 0.5 => Ok(embedding(vec![1.0, 0.0])),
-                    (Some(0xff), Some(_)) => Ok(embedding(vec![0.0, 1.0])),
+                    (Some(0xff), Some(crop)) if crop.x < 0.5 => Ok(embedding(vec![1.0, 0.0], &by)),
+                    (Some(0xff), Some(_)) => Ok(embedding(vec![0.0, 1.0], &by)),
                     _ => refused("not_a_picture", "these bytes are no picture"),
                 };
                 reply.send(images.iter().map(of).collect());
@@ -245,7 +288,18 @@ impl World {
         });
         let world = Arc::clone(self);
         vision.answer_all(move |message| world.embed(message));
-        self.wire(catalog_address, joker, gordon, nightwing)
+        let (wayne, registry) = scene.probe::<RegistryMsg>("wayne").await;
+        let world = Arc::clone(self);
+        registry.answer_all(move |message| {
+            let RegistryMsg::Command { command, reply } = message else { return };
+            let mut ledger = lock(&world.ledger);
+            let after = ledger.after(&command, 1_700_000_000_000);
+            reply.send(Ok(after.map(|after| {
+                *ledger = Arc::new(after);
+                Arc::clone(&ledger)
+            })));
+        });
+        self.wire(catalog_address, joker, gordon, nightwing, wayne)
     }
 
     fn wire(
@@ -254,10 +308,13 @@ impl World {
         joker: Address<IngestMsg>,
         gordon: Address<QueueMsg>,
         nightwing: Address<VisionMsg>,
+        wayne: Address<RegistryMsg>,
     ) -> House {
         let world = Arc::clone(self);
         let readers = Arc::new(Readers(Arc::clone(self)));
         let learned = Arc::new(Learned::new());
+        let log = behaviour::log(self);
+        *lock(&self.log) = Some(log.clone());
         House {
             catalog: readers.clone(),
             catalog_address,
@@ -269,14 +326,15 @@ impl World {
             nightwing,
             vision: readers.clone(),
             searcher: readers.clone(),
-            log: behaviour::log(self),
+            log,
             recommender: learned.clone(),
             personalizer: learned.clone(),
             sessions: learned.clone(),
             cache: learned.clone(),
             reports: learned.clone(),
             lab: learned,
-            wayne: Address::new(protocol::registry::NAME, 1),
+            wayne,
+            releases: readers.clone(),
             registry: readers,
             clock: Arc::new(ManualClock::new(1_700_000_100_000)),
             spool: self.folder.path().join("spool"),
@@ -380,6 +438,12 @@ impl QueueReader for Readers {
     }
 }
 
+impl ReleaseReader for Readers {
+    fn ledger(&self) -> Arc<Ledger> {
+        lock(&self.0.ledger).clone()
+    }
+}
+
 impl RegistryReader for Readers {
     fn actors(&self) -> Vec<ActorStatus> {
         let actor = |name, job, state, restarts| ActorStatus {
@@ -414,11 +478,25 @@ impl RegistryReader for Readers {
 
 impl VisionReader for Readers {
     fn models(&self) -> Vec<ModelInfo> {
-        let model =
-            |name: &str, space, dimensions| ModelInfo { name: name.into(), space, dimensions, fingerprint: "0123456789abcdef".into() };
-        let mut models = vec![model("efficientnet-lite0", Space::Image, 2)];
-        models.extend(lock(&self.0.has_text_model).then(|| model("all-minilm-l6-v2", Space::Text, 3)));
-        models
+        let ledger = self.ledger();
+        let live = ledger.commissioner().expect("one is live").definition.clone();
+        self.kept().into_iter().filter(|model| live.model(model.space) == Some(model)).collect()
+    }
+
+    fn kept(&self) -> Vec<ModelInfo> {
+        let has_text = *lock(&self.0.has_text_model);
+        self.ledger().models().into_iter().filter(|model| has_text || model.space == Space::Image).cloned().collect()
+    }
+
+    fn known(&self) -> Vec<(ModelInfo, bool)> {
+        let missing = ModelInfo { name: "missing".into(), ..known()[2].clone() };
+        known().into_iter().map(|model| (model, true)).chain([(missing, false)]).collect()
+    }
+
+    fn builds(&self) -> Vec<Build> {
+        let is_built = *lock(&self.0.is_built);
+        let build = |model: ModelInfo| Build { model, is_loaded: true, done: 3, total: 6, behind: 1, failed: 0, is_complete: is_built };
+        self.kept().into_iter().map(build).collect()
     }
 
     fn thumbnail(&self, product: &str, index: usize) -> Option<Thumbnail> {
@@ -427,15 +505,21 @@ impl VisionReader for Readers {
     }
 
     fn vectors(&self, product: &str, space: Space) -> Vec<Embedding> {
-        let vectors = if space == Space::Image { &self.0.image_vectors } else { &self.0.text_vectors };
-        lock(vectors)
-            .get(product)
-            .map(|vector| Embedding { vector: vector.clone().into(), content: ContentHash::default() })
-            .into_iter()
-            .collect()
+        let live = self.models().into_iter().find(|model| model.space == space);
+        live.map(|model| self.vectors_by(&model, product)).unwrap_or_default()
     }
 
-    fn embedded(&self, _: Space, _: Option<&str>, _: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)> {
+    fn vectors_by(&self, model: &ModelInfo, product: &str) -> Vec<Embedding> {
+        let vectors = if model.space == Space::Image { &self.0.image_vectors } else { &self.0.text_vectors };
+        let embedding = |vector: &Vec<f32>| Embedding {
+            vector: turned(&model.fingerprint, vector.clone()).into(),
+            content: ContentHash::default(),
+            fingerprint: model.fingerprint.as_str().into(),
+        };
+        lock(vectors).get(product).map(embedding).into_iter().collect()
+    }
+
+    fn embedded(&self, _: &ModelInfo, _: Option<&str>, _: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)> {
         Vec::new()
     }
 

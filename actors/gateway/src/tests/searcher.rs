@@ -113,9 +113,10 @@ impl Readers {
         if query.words.as_ref().is_some_and(|words| product.title.to_lowercase().contains(&words.to_lowercase())) {
             add("keyword", 1.0);
         }
-        for (space, vector) in &query.vectors {
-            if let Some(own) = self.vectors(product.id.as_str(), *space).first() {
-                add(space.as_str(), own.vector.iter().zip(vector.iter()).map(|(a, b)| a * b).sum::<f32>());
+        for asked in &query.vectors {
+            let model = self.kept().into_iter().find(|model| *model.fingerprint == *asked.fingerprint).expect("a kept model");
+            if let Some(own) = self.vectors_by(&model, product.id.as_str()).first() {
+                add(asked.space.as_str(), own.vector.iter().zip(asked.vector.iter()).map(|(a, b)| a * b).sum::<f32>());
             }
         }
         if query.colour == Some([255, 0, 0]) && values(product, "color").iter().any(|own| fold(own) == "red") {
@@ -241,7 +242,7 @@ impl Searcher for Readers {
             let page: Vec<Hit> = hits.iter().skip(query.offset).take(query.limit).cloned().collect();
             let missing = query.explain_missing.as_ref().map(|id| self.missing(&query, id, &hits, &page));
             let corrected = query.words.as_ref().filter(|words| words.as_str() == "camra").map(|_| "camera".to_owned());
-            let plans = query.vectors.iter().map(|(space, _)| format!("{}:scan", space.as_str())).collect();
+            let plans = query.vectors.iter().map(|vector| format!("{}:scan", vector.space.as_str())).collect();
             Ok(SearchAnswer { hits: page, total, total_is_exact: true, facets, corrected, missing, plans, ..SearchAnswer::default() })
         })
     }

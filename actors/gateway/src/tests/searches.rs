@@ -2,7 +2,7 @@
 
 use domain::{AttributeValue, Availability, CategoryPath, Money, Product, Provenance, Source};
 use http::StatusCode;
-use protocol::search::SearchQuery;
+use protocol::search::{QueryVector, SearchQuery};
 use protocol::vision::Space;
 use serde_json::{Value, json};
 
@@ -197,7 +197,7 @@ async fn examples_move_the_query_and_are_left_out() {
         let norm = moved[0].hypot(moved[1]);
         [moved[0] / norm, moved[1] / norm]
     };
-    let (space, vector) = &query.vectors[0];
+    let QueryVector { space, vector, .. } = &query.vectors[0];
     assert_eq!((*space, query.vectors.len()), (Space::Image, 1), "no example has a text vector");
     assert!(vector.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-5), "{vector:?} {expected:?}");
     let nothing = stage.search(&json!({"examples": {"positive": ["none"]}})).await;
@@ -230,7 +230,7 @@ async fn everything_else_reaches_batman_as_it_was_asked() {
     let query = stage.last_query();
     assert_eq!((query.words, query.language.as_deref(), query.colour), (None, Some("cs"), Some([255, 0, 0])), "meaning alone");
     assert_eq!(
-        query.vectors.iter().map(|(space, vector)| (*space, vector.to_vec())).collect::<Vec<_>>(),
+        query.vectors.iter().map(|asked| (asked.space, asked.vector.to_vec())).collect::<Vec<_>>(),
         [(Space::Text, vec![0.0, 1.0, 0.0])]
     );
     assert!(query.is_exact && query.cut_off && !query.only_available && query.boost.as_deref() == Some("score * 2"));

@@ -42,7 +42,7 @@ impl VisionReader for Late {
         self.lookups.fetch_add(1, Ordering::Relaxed);
         Vision { image_length: self.length.load(Ordering::Relaxed), text_length: 0 }.vectors(product, space)
     }
-    fn embedded(&self, _: Space, _: Option<&str>, _: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)> {
+    fn embedded(&self, _: &ModelInfo, _: Option<&str>, _: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)> {
         Vec::new()
     }
     fn counts(&self) -> VisionCounts {

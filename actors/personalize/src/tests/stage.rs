@@ -96,9 +96,9 @@ impl VisionReader for Vision {
             (state >> 40) as f32 / (1 << 23) as f32 - 1.0
         };
         let vector: Arc<[f32]> = (0..length).map(|_| element()).collect();
-        (length > 0).then(|| Embedding { vector, content: ContentHash::default() }).into_iter().collect()
+        (length > 0).then(|| Embedding { vector, content: ContentHash::default(), fingerprint: "m".into() }).into_iter().collect()
     }
-    fn embedded(&self, _: Space, _: Option<&str>, _: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)> {
+    fn embedded(&self, _: &ModelInfo, _: Option<&str>, _: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)> {
         Vec::new()
     }
     fn counts(&self) -> VisionCounts {

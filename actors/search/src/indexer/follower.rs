@@ -17,7 +17,6 @@ use domain::{Parts, Product, ProductId};
 use protocol::catalog::CatalogReader;
 use protocol::journal::{CatalogChange, KIND_CATALOG_CHANGE};
 use protocol::search::NAME;
-use protocol::vision::Space;
 use store::{Journal, JournalEntry, Record, StoreError};
 use tokio::sync::oneshot;
 use words::{QueryLog, WordsError, Writer};
@@ -276,8 +275,8 @@ impl Following {
         let mut seat = shared.column_seat.take();
         for product in gone {
             if let Some(slot) = seat.columns().current().slot(product.as_str()) {
-                Space::ALL.into_iter().filter_map(|space| shared.space(space)).for_each(|space| {
-                    space.index.remove(slot);
+                shared.indexes().iter().for_each(|index| {
+                    index.index.remove(slot);
                 });
             }
             seat.remove(product.as_str());

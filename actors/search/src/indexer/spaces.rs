@@ -8,7 +8,7 @@ use std::time::Instant;
 use domain::{ContentHash, ProductId};
 use protocol::catalog::CatalogReader;
 use protocol::search::{SearchError, UPSERT_VECTORS_MAX, VectorEntry};
-use protocol::vision::{Space, VisionReader};
+use protocol::vision::{ModelInfo, Space, VisionReader};
 use vectors::codes::Metric;
 use vectors::file::FileError;
 use vectors::index::{Index, IndexError, OWNER_ROWS_MAX, Options};
@@ -19,13 +19,15 @@ use crate::view::{Shared, SpaceIndex};
 
 /// The most numbers in a vector.
 const DIMENSIONS_MAX: usize = vectors::codes::DIMENSION_MAX;
+/// Ends the names of folders that are moved aside.
+const UNREADABLE: &str = "unreadable";
 /// Products that are taken from Nightwing at a time when a space is filled.
 const FILL_PAGE: usize = 256;
 
-/// The writer of all spaces.
+/// The writer of all indexes: one for each space and model, side by side, so that the vectors of two models never meet.
 pub(crate) struct Spaces {
     pub(crate) config: Config,
-    /// A folder for each space below it.
+    /// A folder for each space and model below it.
     pub(crate) dir: PathBuf,
     pub(crate) shared: Arc<Shared>,
     pub(crate) catalog: Arc<dyn CatalogReader>,
@@ -40,7 +42,7 @@ impl Spaces {
             return Err(SearchError::TooMany(most.max(entries.len())));
         }
         let Some(first) = entries.iter().find_map(|entry| entry.vectors.first()) else {
-            return self.set(self.shared.space(space).as_deref(), entries, &[]);
+            return self.set(self.shared.index(space, fingerprint).as_deref(), entries, &[]);
         };
         let dimensions = first.len();
         if dimensions == 0 || dimensions > DIMENSIONS_MAX {
@@ -81,19 +83,17 @@ impl Spaces {
         slot
     }
 
-    /// Makes a space what Nightwing's store and the catalog say: sets what is missing or other, takes out what is too much. `false`
-    /// while the space's model is not known.
-    pub(crate) fn fill(&self, space: Space) -> Result<bool, SearchError> {
-        let Some(model) = self.vision.models().into_iter().find(|model| model.space == space) else { return Ok(false) };
-        let started = Instant::now();
+    /// Makes an index what Nightwing's store and the catalog say: sets what is missing or other, takes out what is too much.
+    pub(crate) fn fill(&self, model: &ModelInfo) -> Result<(), SearchError> {
+        let (space, started) = (model.space, Instant::now());
         let index = self.open(space, &model.fingerprint, model.dimensions)?;
-        let products = self.catalog.snapshot();
         let mut surplus: HashSet<Slot> = index.index.owners().collect();
         let mut changed = 0u64;
         let mut after: Option<ProductId> = None;
         loop {
-            let page = self.vision.embedded(space, after.as_ref().map(ProductId::as_str), FILL_PAGE);
+            let page = self.vision.embedded(model, after.as_ref().map(ProductId::as_str), FILL_PAGE);
             let Some((last, _)) = page.last() else { break };
+            let products = self.catalog.snapshot();
             after = Some(last.clone());
             for (product, vectors) in &page {
                 let Some(known) = products.get(product.as_str()) else { continue };
@@ -112,19 +112,61 @@ impl Spaces {
         }
         if changed > 0 {
             self.shared.changed();
-            tracing::info!(space = space.as_str(), changed, seconds = started.elapsed().as_secs_f64(), "the vectors are as stored");
+            tracing::info!(
+                space = space.as_str(),
+                fingerprint = model.fingerprint,
+                changed,
+                seconds = started.elapsed().as_secs_f64(),
+                "the vectors are as stored"
+            );
         }
-        Ok(true)
+        Ok(())
     }
 
-    /// The index of a space for the vectors of one model. Those of another model than before, or of other dimensions, empty it.
+    /// Frees the indexes of models that no release has any more, and their folders, also those that a crash left over.
+    pub(crate) fn drop_others(&self, kept: &[ModelInfo]) {
+        // A space without any model is one whose models are not known yet.
+        let is_gone = |space: Space, fingerprint: &str| {
+            let mut of_space = kept.iter().filter(|model| model.space == space).peekable();
+            of_space.peek().is_some() && !of_space.any(|model| model.fingerprint == fingerprint)
+        };
+        for index in self.shared.indexes().iter().filter(|index| is_gone(index.space, &index.fingerprint)) {
+            self.shared.withdraw_index(index);
+        }
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !model_of(&name).is_some_and(|(space, fingerprint)| is_gone(space, fingerprint)) {
+                continue;
+            }
+            match std::fs::remove_dir_all(entry.path()) {
+                Ok(()) => tracing::info!(name, "the index of a retired release is gone"),
+                Err(error) => tracing::warn!(%error, name, "the index of a retired release is left on disk"),
+            }
+        }
+        self.shared.changed();
+    }
+
+    fn folder(&self, space: Space, fingerprint: &str) -> PathBuf {
+        self.dir.join(format!("{}-{fingerprint}", space.as_str()))
+    }
+
+    /// The index of a space for the vectors of one model. Of other dimensions than before, it starts empty.
     fn open(&self, space: Space, fingerprint: &str, dimensions: usize) -> Result<Arc<SpaceIndex>, SearchError> {
-        if let Some(index) = self.shared.space(space) {
-            if &*index.fingerprint == fingerprint && index.dimensions == dimensions {
+        if fingerprint.is_empty() || !fingerprint.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(SearchError::Index("a fingerprint has letters and digits".into()));
+        }
+        if let Some(index) = self.shared.index(space, fingerprint) {
+            if index.dimensions == dimensions {
                 return Ok(index);
             }
-            tracing::info!(space = space.as_str(), fingerprint, "another model: the space starts empty");
-            self.shared.publish_space(space, None);
+            tracing::info!(space = space.as_str(), fingerprint, "other dimensions: the index starts empty");
+            self.shared.withdraw_index(&index);
+        }
+        let folder = self.folder(space, fingerprint);
+        // Where one index a space was kept: it says itself whose vectors it holds, and starts empty when they are another model's.
+        let before = self.dir.join(space.as_str());
+        if before.exists() && !folder.exists() && std::fs::rename(&before, &folder).is_ok() {
+            tracing::info!(space = space.as_str(), fingerprint, "the space's folder belongs to its model now");
         }
         let options = Options {
             threads: self.config.index_threads(),
@@ -132,11 +174,11 @@ impl Spaces {
             recall_sample: self.config.recall_sample,
             ..Options::new(dimensions, Metric::Cosine, fingerprint)
         };
-        let index = self.open_or_start_anew(&self.dir.join(space.as_str()), &options).map_err(index_error)?;
+        let index = self.open_or_start_anew(&folder, &options).map_err(index_error)?;
         let maintainer = index.spawn_maintainer().map_err(|error| SearchError::Index(error.to_string()))?;
         let reader = index.reader();
-        let opened = Arc::new(SpaceIndex { fingerprint: fingerprint.into(), dimensions, index, reader, _maintainer: maintainer });
-        self.shared.publish_space(space, Some(Arc::clone(&opened)));
+        let opened = Arc::new(SpaceIndex { space, fingerprint: fingerprint.into(), dimensions, index, reader, _maintainer: maintainer });
+        self.shared.publish_index(&opened);
         Ok(opened)
     }
 
@@ -145,7 +187,7 @@ impl Spaces {
         let columns = self.shared.columns();
         let mut slot_of = |id: &str| columns.slot(id);
         let opened = Index::open(Some(dir), options.clone(), &mut slot_of).or_else(|error| {
-            let aside = dir.with_extension("unreadable");
+            let aside = dir.with_extension(UNREADABLE);
             tracing::warn!(%error, aside = %aside.display(), "a vector index does not open and is made anew");
             let failed = |source| FileError::Io { path: dir.to_path_buf(), source };
             if aside.exists() {
@@ -161,6 +203,12 @@ impl Spaces {
         }
         Ok(index)
     }
+}
+
+/// Whose vectors a folder holds, by its name.
+fn model_of(folder: &str) -> Option<(Space, &str)> {
+    let name = folder.split('.').next()?;
+    Space::ALL.into_iter().find_map(|space| Some((space, name.strip_prefix(space.as_str())?.strip_prefix('-')?)))
 }
 
 fn set_vectors(index: &SpaceIndex, slot: Slot, product: &ProductId, vectors: &[Vec<f32>]) -> Result<bool, SearchError> {

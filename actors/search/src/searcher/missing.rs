@@ -44,7 +44,7 @@ pub(crate) fn explain(
         return reason("grouped", "a product of its group stands for it".into());
     }
     let embedded = |space: protocol::vision::Space| snapshots.space(space).is_some_and(|space| space.index.stamp_of(slot).is_some());
-    let spaces: Vec<_> = query.vectors.iter().map(|(space, _)| *space).collect();
+    let spaces: Vec<_> = query.vectors.iter().map(|vector| vector.space).collect();
     if let Some(space) = spaces.iter().find(|space| !embedded(**space))
         && query.words.is_none()
     {

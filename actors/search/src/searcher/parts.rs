@@ -68,8 +68,8 @@ impl Parts {
         if let Some(words) = &query.words {
             parts.add_words(snapshots, query, scope, words)?;
         }
-        for (space, vector) in &query.vectors {
-            parts.add_vector(snapshots, context, query, scope, effort, (*space, vector))?;
+        for vector in &query.vectors {
+            parts.add_vector(snapshots, context, query, scope, effort, (vector.space, &vector.vector))?;
         }
         if let Some(colour) = query.colour {
             parts.add_colour(snapshots, scope, colour);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::Filter;
 use kit::Scene;
-use protocol::search::{SearchAnswer, SearchQuery};
+use protocol::search::{QueryVector, SearchAnswer, SearchQuery};
 use protocol::vision::Space;
 use shaders::scan::{AdapterChoice, GpuError, GpuOptions, GpuScan, ScanError};
 
@@ -65,7 +65,7 @@ async fn copied(house: &House) {
 }
 
 fn exact(seed: u64, limit: usize) -> SearchQuery {
-    SearchQuery { vectors: vec![(Space::Image, vector(seed))], limit, is_exact: true, ..SearchQuery::default() }
+    SearchQuery { vectors: vec![QueryVector::new(Space::Image, "m", vector(seed))], limit, is_exact: true, ..SearchQuery::default() }
 }
 
 fn hits(answer: &SearchAnswer) -> Vec<(&str, f32)> {

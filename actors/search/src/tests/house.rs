@@ -9,7 +9,7 @@ use domain::{PartHashes, Parts, Product, ProductId};
 use kit::{Address, Context, Mail, Priority, Scene};
 use protocol::catalog::{CatalogReader, CatalogSnapshot, ProductRevision};
 use protocol::journal::{CatalogChange, KIND_CATALOG_CHANGE};
-use protocol::search::{SearchAnswer, SearchError, SearchMsg, SearchQuery, Searcher, VectorEntry};
+use protocol::search::{QueryVector, SearchAnswer, SearchError, SearchMsg, SearchQuery, Searcher, VectorEntry};
 use protocol::vision::{Embedding, ModelInfo, Space, Thumbnail, VisionCounts, VisionReader};
 use ractor::ActorRef;
 use store::{Journal, JournalConfig, NewRecord, Record};
@@ -130,7 +130,12 @@ impl House {
     }
 
     pub(super) async fn near(&self, space: Space, vector: Arc<[f32]>) -> Vec<String> {
-        self.ids(SearchQuery { vectors: vec![(space, vector)], limit: 200, ..SearchQuery::default() }).await
+        self.near_by(space, "m", vector).await
+    }
+
+    /// Near a vector of a model.
+    pub(super) async fn near_by(&self, space: Space, fingerprint: &str, vector: Arc<[f32]>) -> Vec<String> {
+        self.ids(SearchQuery { vectors: vec![QueryVector::new(space, fingerprint, vector)], limit: 200, ..SearchQuery::default() }).await
     }
 }
 
@@ -224,11 +229,24 @@ type Vectors = BTreeMap<String, Vec<Arc<[f32]>>>;
 pub(super) struct Vision {
     fingerprint: Mutex<Option<String>>,
     vectors: Mutex<BTreeMap<Space, Vectors>>,
+    /// Models of releases that are not live; no vectors of theirs are stored.
+    others: Mutex<Vec<ModelInfo>>,
 }
 
 impl Vision {
     pub(super) fn load_model(&self, fingerprint: &str) {
         *self.fingerprint.lock().expect("no panic") = Some(fingerprint.into());
+    }
+
+    /// A release that is not live has this model of pictures.
+    pub(super) fn keep(&self, fingerprint: &str, dimensions: usize) {
+        let model = ModelInfo { name: "m".into(), space: Space::Image, dimensions, fingerprint: fingerprint.into() };
+        self.others.lock().expect("no panic").push(model);
+    }
+
+    /// It retires.
+    pub(super) fn retire(&self) {
+        self.others.lock().expect("no panic").clear();
     }
 
     pub(super) fn set(&self, space: Space, id: &str, vectors: Vec<Arc<[f32]>>) {
@@ -258,9 +276,14 @@ impl VisionReader for Vision {
         Vec::new()
     }
 
-    fn embedded(&self, space: Space, after: Option<&str>, limit: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)> {
+    fn kept(&self) -> Vec<ModelInfo> {
+        let others = self.others.lock().expect("no panic");
+        self.models().into_iter().chain(others.iter().cloned()).collect()
+    }
+
+    fn embedded(&self, model: &ModelInfo, after: Option<&str>, limit: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)> {
         let vectors = self.vectors.lock().expect("no panic");
-        let Some(vectors) = vectors.get(&space) else { return Vec::new() };
+        let Some(vectors) = vectors.get(&model.space).filter(|_| self.models().contains(model)) else { return Vec::new() };
         let behind = vectors.iter().filter(|(id, _)| after.is_none_or(|after| id.as_str() > after));
         behind.take(limit).map(|(id, vectors)| (id.parse().expect("an id"), vectors.clone())).collect()
     }

@@ -2,7 +2,7 @@
 
 use domain::{AttributeValue, FacetRequest, Filter, Money, Offer, Parts, Product, Provenance, SortKey, Source};
 use kit::Scene;
-use protocol::search::{Diversity, SearchAnswer, SearchError, SearchQuery, Searcher};
+use protocol::search::{Diversity, QueryVector, SearchAnswer, SearchError, SearchQuery, Searcher};
 use protocol::vision::Space;
 
 use super::house::{House, axis, between, product};
@@ -54,7 +54,7 @@ fn words(words: &str) -> SearchQuery {
 }
 
 fn like(vector: std::sync::Arc<[f32]>) -> SearchQuery {
-    SearchQuery { vectors: vec![(Space::Image, vector)], limit: 10, ..SearchQuery::default() }
+    SearchQuery { vectors: vec![QueryVector::new(Space::Image, "m", vector)], limit: 10, ..SearchQuery::default() }
 }
 
 fn filter(text: &str) -> Option<Filter> {
@@ -245,7 +245,7 @@ async fn why_a_product_is_missing_by_table() {
 async fn explained_shares_sum_to_the_score() {
     let mut scene = Scene::new();
     let house = open(&mut scene).await;
-    let query = SearchQuery { explain: true, vectors: vec![(Space::Image, axis(0))], ..words("running shoe") };
+    let query = SearchQuery { explain: true, vectors: vec![QueryVector::new(Space::Image, "m", axis(0))], ..words("running shoe") };
     let answer = house.search(query).await.expect("an answer");
     for hit in &answer.hits {
         let sum: f32 = hit.parts.iter().map(|part| part.share).sum();

@@ -2,10 +2,10 @@
 
 use domain::Parts;
 use kit::Scene;
-use protocol::search::{SearchError, SearchQuery, Searcher};
+use protocol::search::{QueryVector, SearchError, SearchMsg, SearchQuery, Searcher};
 use protocol::vision::Space;
 
-use super::house::{House, axis, between, product};
+use super::house::{House, axis, between, context, product};
 
 async fn house_of(ids: &[&str], scene: &mut Scene) -> House {
     let house = House::new();
@@ -21,7 +21,7 @@ async fn a_product_is_one_hit_with_the_cosine_of_its_best_vector() {
     let mut scene = Scene::new();
     let house = house_of(&["a", "b"], &mut scene).await;
     house.upsert(Space::Image, "m", &[("b", vec![axis(2), between(0, 1), axis(3)]), ("a", vec![axis(1)])]).await.expect("set");
-    let query = SearchQuery { vectors: vec![(Space::Image, between(0, 0))], limit: 10, ..SearchQuery::default() };
+    let query = SearchQuery { vectors: vec![QueryVector::new(Space::Image, "m", between(0, 0))], limit: 10, ..SearchQuery::default() };
     let hits = house.search(query).await.expect("an answer").hits;
     let found: Vec<_> = hits.iter().map(|hit| (hit.product.as_str(), (hit.score * 1e4).round(), hit.found_by.as_slice())).collect();
     assert_eq!(found, [("b", 7071.0, ["image"].as_slice()), ("a", 0.0, &["image"])]);
@@ -47,14 +47,64 @@ async fn bad_vectors_are_refused_as_a_whole_message() {
 }
 
 #[tokio::test]
-async fn the_vectors_of_another_model_empty_the_space() {
+async fn the_vectors_of_two_models_stand_side_by_side_and_never_meet() {
     let mut scene = Scene::new();
-    let house = house_of(&["a", "b"], &mut scene).await;
-    house.upsert(Space::Image, "old", &[("a", vec![axis(0)])]).await.expect("set");
-    house.upsert(Space::Image, "new", &[("b", vec![[0.0, 1.0].into()])]).await.expect("set");
-    assert_eq!(house.near(Space::Image, [1.0, 1.0].into()).await, ["b"]);
-    let stats = house.view.stats();
-    assert_eq!((stats.image_products, stats.tombstones), (1, 0));
+    let house = House::new();
+    house.vision.load_model("m");
+    house.vision.keep("new", 2);
+    for id in ["a", "b", "c"] {
+        house.put(product(id, "thing"), Parts::ALL).await;
+    }
+    house.start(&mut scene).await;
+    house.upsert(Space::Image, "m", &[("a", vec![axis(0)]), ("c", vec![axis(1)])]).await.expect("set");
+    house.upsert(Space::Image, "new", &[("b", vec![[0.0, 1.0].into()]), ("c", vec![[1.0, 0.0].into()])]).await.expect("set");
+    assert_eq!(house.near(Space::Image, axis(0)).await, ["a", "c"]);
+    assert_eq!(house.near_by(Space::Image, "new", [0.0, 1.0].into()).await, ["b", "c"]);
+    assert_eq!(house.view.stats().image_products, 2, "of the live model");
+    let of = |fingerprint: &str, vector: &[f32]| QueryVector::new(Space::Image, fingerprint, vector);
+    let ask = |vectors| SearchQuery { vectors, limit: 10, ..SearchQuery::default() };
+    // The same width is not the same model, and one question is of one model.
+    let wide = house.search(ask(vec![of("new", &[1.0; 4])])).await;
+    assert!(matches!(wide, Err(SearchError::Dimensions { expected: 2, got: 4, .. })), "{wide:?}");
+    let both = house.search(ask(vec![of("new", &[1.0; 2]), of("m", &[1.0; 4])])).await;
+    assert!(matches!(both, Err(SearchError::TwoModels(Space::Image))), "{both:?}");
+    let unknown = house.search(ask(vec![of("unknown", &[1.0; 4])])).await.expect("an answer");
+    assert_eq!((unknown.hits.len(), unknown.degraded.as_slice()), (0, ["image"].as_slice()));
+
+    house.delete("c").await;
+    house.followed().await;
+    let mut version = house.view.version();
+    let gone = version.wait_for(|_| house.view.stats().image_products == 1);
+    tokio::time::timeout(std::time::Duration::from_secs(30), gone).await.expect("gone").expect("the view lives");
+    assert_eq!(house.near(Space::Image, axis(0)).await, ["a"]);
+    assert_eq!(house.near_by(Space::Image, "new", [0.0, 1.0].into()).await, ["b"], "a deleted product is in neither");
+
+    let folder = |fingerprint: &str| house.dir.path().join("spaces").join(format!("image-{fingerprint}"));
+    assert!(folder("m").exists() && folder("new").exists());
+    house.vision.retire();
+    let freed = version.wait_for(|_| !folder("new").exists());
+    house.address.cast(&context(), SearchMsg::Tick).expect("it runs");
+    tokio::time::timeout(std::time::Duration::from_secs(30), freed).await.expect("freed").expect("the view lives");
+    assert!(folder("m").exists());
+    assert_eq!(house.near(Space::Image, axis(0)).await, ["a"]);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_folder_of_the_time_of_one_index_a_space_is_its_models() {
+    let house = House::new();
+    house.put(product("a", "thing"), Parts::ALL).await;
+    house.vision.set(Space::Image, "a", vec![axis(0)]);
+    let spaces = house.dir.path().join("spaces");
+    for (name, note) in [("image", "before"), ("image-retired", "gone")] {
+        std::fs::create_dir_all(spaces.join(name)).expect("a folder");
+        std::fs::write(spaces.join(name).join("note"), note).expect("written");
+    }
+    let mut scene = Scene::new();
+    house.start(&mut scene).await;
+    assert_eq!(std::fs::read_to_string(spaces.join("image-m/note")).expect("moved"), "before");
+    assert!(!spaces.join("image").exists() && !spaces.join("image-retired").exists(), "what no release has is freed");
+    assert_eq!(house.near(Space::Image, axis(0)).await, ["a"]);
     scene.end().await;
 }
 
@@ -84,7 +134,7 @@ async fn after_a_start_the_vectors_come_from_nightwings_store() {
     let mut scene = Scene::new();
     house.start(&mut scene).await;
     assert_eq!(house.near(Space::Image, axis(0)).await, ["a"]);
-    let query = SearchQuery { vectors: vec![(Space::Text, axis(0))], limit: 1, ..SearchQuery::default() };
+    let query = SearchQuery { vectors: vec![QueryVector::new(Space::Text, "m", axis(0))], limit: 1, ..SearchQuery::default() };
     assert!(house.search(query).await.expect("an answer").degraded.is_empty(), "a space with a model and no vectors is no failure");
     scene.end().await;
 }
@@ -116,7 +166,7 @@ async fn a_restart_keeps_what_is_right_and_mends_what_is_not() {
 async fn a_model_that_comes_later_fills_its_space() {
     let mut scene = Scene::new();
     let house = house_of(&["a"], &mut scene).await;
-    let query = || SearchQuery { vectors: vec![(Space::Image, axis(0))], limit: 1, ..SearchQuery::default() };
+    let query = || SearchQuery { vectors: vec![QueryVector::new(Space::Image, "m", axis(0))], limit: 1, ..SearchQuery::default() };
     assert_eq!(house.search(query()).await.expect("an answer").degraded, ["image"]);
     let mut version = house.view.version();
     house.vision.set(Space::Image, "a", vec![axis(0)]);

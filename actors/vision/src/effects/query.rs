@@ -41,13 +41,13 @@ impl Ask {
 pub(crate) type Answers = Vec<Result<Embedding, VisionError>>;
 
 /// Answers a query. Returns at once; the answer comes from another task.
-pub(crate) fn answer(args: &Args, embedder: Option<Arc<dyn Embedder>>, context: Context, ask: Ask, reply: Reply<Answers>) {
+pub(crate) fn answer(args: &Args, model: Option<(Arc<dyn Embedder>, Arc<SpaceFile>)>, context: Context, ask: Ask, reply: Reply<Answers>) {
     let (count, space) = (ask.len(), ask.space());
     let refuse = |error: &VisionError| vec![Err(error.clone()); count];
     if count > EMBED_BATCH_MAX {
         return reply.send(refuse(&VisionError::TooMany(count)));
     }
-    let Some((embedder, file)) = embedder.zip(args.view.space(space)) else {
+    let Some((embedder, file)) = model else {
         return reply.send(refuse(&VisionError::NoModel(space)));
     };
     let (threads, config) = (Arc::clone(&args.threads), Arc::clone(&args.config));
@@ -66,7 +66,7 @@ fn embed(config: &Config, embedder: &dyn Embedder, file: &SpaceFile, ask: Ask) -
     let mut waiting = Vec::new();
     let mut sort_in = |content: ContentHash, input: &mut dyn FnMut() -> Result<Input, VisionError>| {
         if let Ok(Some(vector)) = file.file.get(content) {
-            return answers.push(Some(Ok(Embedding { vector, content })));
+            return answers.push(Some(Ok(Embedding { vector, content, fingerprint: Arc::clone(&file.fingerprint) })));
         }
         match input() {
             Ok(input) => {
@@ -92,10 +92,9 @@ fn embed(config: &Config, embedder: &dyn Embedder, file: &SpaceFile, ask: Ask) -
     }
     for (inputs, waiting) in inputs.chunks(batch_max).zip(waiting.chunks(batch_max)) {
         match embedder::embed(embedder, inputs) {
-            Ok(vectors) => waiting
-                .iter()
-                .zip(vectors)
-                .for_each(|((at, content), vector)| answers[*at] = Some(Ok(Embedding { vector, content: *content }))),
+            Ok(vectors) => waiting.iter().zip(vectors).for_each(|((at, content), vector)| {
+                answers[*at] = Some(Ok(Embedding { vector, content: *content, fingerprint: Arc::clone(&file.fingerprint) }))
+            }),
             Err(error) => waiting.iter().for_each(|(at, _)| answers[*at] = Some(Err(error.clone()))),
         }
     }

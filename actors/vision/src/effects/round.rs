@@ -3,6 +3,8 @@
 //! The order is the guarantee: vectors to disk, then the records that name them, then Batman, then the settlement. Whatever ends a
 //! round early leaves jobs unsettled; they come back when their lease runs out and find the vectors that were already made.
 
+pub(crate) mod build;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,15 +82,16 @@ struct Findings {
 }
 
 impl Round {
-    /// Works until the queue is empty.
+    /// Works until the queue is empty, or another model is live.
     pub(crate) async fn run(&self) -> Result<(), Stop> {
-        loop {
+        while self.args.view.is_live(&self.file.model) {
             let jobs = self.lease().await?;
             if jobs.is_empty() {
                 return Ok(());
             }
             self.batch(jobs).await?;
         }
+        Ok(())
     }
 
     fn space(&self) -> Space {
@@ -124,6 +127,7 @@ impl Round {
             self.args.store.commit(std::mem::take(&mut findings.ops), Durability::Flushed).await?;
             stage("commit", started);
         }
+        self.args.view.touch_others(&self.file.model, jobs.iter().map(|job| job.spec.product.clone()));
         self.upsert(entries).await?;
         self.settle(settlements).await
     }

@@ -9,8 +9,9 @@ use domain::{ImageRef, PartHashes, Product, ProductId};
 use kit::{Address, Mail, Scene, SystemClock};
 use protocol::catalog::{CatalogReader, CatalogSnapshot, ProductRevision};
 use protocol::queue::{JobId, JobSpec, LeasedJob, QueueDepth, QueueMsg, QueueName, QueueReader, Settlement};
+use protocol::releases::{Command, Definition, Ledger, Order, ReleaseReader};
 use protocol::search::SearchMsg;
-use protocol::vision::{ModelInfo, Space, VisionMsg};
+use protocol::vision::{Build, ModelInfo, Space, VisionMsg, VisionReader as _};
 use ractor::{ActorRef, ActorStatus};
 use store::MemoryStore;
 use tempfile::TempDir;
@@ -18,7 +19,37 @@ use tokio::sync::watch;
 
 use crate::{Args, Config, Embedder, Input, ModelSource, Nightwing, Threads, View};
 
-const DIMENSIONS: usize = 4;
+/// Generations of models that are known.
+const GENERATIONS: usize = 4;
+
+/// A model: each generation has another width and other vectors.
+pub(super) fn model(space: Space, generation: usize) -> ModelInfo {
+    let name = format!("fake{generation}");
+    ModelInfo { fingerprint: name.clone(), name, space, dimensions: 3 + generation }
+}
+
+/// Wayne's view: the first generation is live until somebody else is.
+pub(super) struct Releases(Mutex<Arc<Ledger>>);
+
+impl Releases {
+    fn new() -> Self {
+        let first = Definition { image_model: Some(model(Space::Image, 1)), text_model: Some(model(Space::Text, 1)) };
+        Self(Mutex::new(Arc::new(Ledger::first(first, 0))))
+    }
+
+    pub(super) fn give(&self, name: &str, order: Order) {
+        let command = Command { name: name.into(), order, by: String::new(), reason: String::new() };
+        let mut ledger = lock(&self.0);
+        let after = ledger.after(&command, 1).expect("it is followed");
+        *ledger = Arc::new(after);
+    }
+}
+
+impl ReleaseReader for Releases {
+    fn ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&lock(&self.0))
+    }
+}
 
 pub(super) fn product(id: &str, images: &[String]) -> Product {
     let mut product = Product::new(id.parse().expect("an id"), format!("imported {id}"));
@@ -136,20 +167,21 @@ type Vectors = Vec<Arc<[f32]>>;
 /// Batman: keeps vectors, or leaves his callers without an answer.
 #[derive(Clone)]
 struct Batman {
-    vectors: Arc<Mutex<HashMap<(Space, String), Vectors>>>,
+    /// By space, model and product.
+    vectors: Arc<Mutex<HashMap<(Space, String, String), Vectors>>>,
     answers: Arc<AtomicBool>,
     upserts: watch::Sender<usize>,
 }
 
 impl Batman {
     fn answer(&self, message: SearchMsg) {
-        let SearchMsg::Upsert { space, entries, reply, .. } = message else { panic!("Nightwing asks Batman {message:?}") };
+        let SearchMsg::Upsert { space, fingerprint, entries, reply } = message else { panic!("Nightwing asks Batman {message:?}") };
         let answers = self.answers.load(Ordering::SeqCst);
         self.upserts.send_modify(|count| *count += 1);
         if answers {
             let mut vectors = lock(&self.vectors);
             for entry in entries {
-                vectors.insert((space, entry.product.to_string()), entry.vectors);
+                vectors.insert((space, fingerprint.clone(), entry.product.to_string()), entry.vectors);
             }
             reply.send(Ok(()));
         }
@@ -186,11 +218,10 @@ impl Gate {
     }
 }
 
-/// Models that make four numbers of anything.
+/// Models that make a few numbers of anything.
 #[derive(Clone)]
 pub(super) struct Models {
     pub(super) text_is_installed: Arc<AtomicBool>,
-    pub(super) generation: Arc<AtomicUsize>,
     embedded: Arc<AtomicUsize>,
     gate: Arc<Mutex<Option<Gate>>>,
 }
@@ -202,20 +233,19 @@ impl Models {
         *lock(&self.gate) = Some(gate.clone());
         gate
     }
-
-    fn info(&self, space: Space) -> ModelInfo {
-        let fingerprint = format!("fake{}", self.generation.load(Ordering::SeqCst));
-        ModelInfo { name: "fake".into(), space, dimensions: DIMENSIONS, fingerprint }
-    }
 }
 
 impl ModelSource for Models {
-    fn installed(&self, space: Space) -> Option<ModelInfo> {
-        (space == Space::Image || self.text_is_installed.load(Ordering::SeqCst)).then(|| self.info(space))
+    fn known(&self) -> Vec<ModelInfo> {
+        (1..=GENERATIONS).flat_map(|generation| Space::ALL.map(|space| model(space, generation))).collect()
     }
 
-    fn load(&self, space: Space) -> Result<Arc<dyn Embedder>, String> {
-        Ok(Arc::new(Fake { info: self.info(space), models: self.clone() }))
+    fn is_installed(&self, model: &ModelInfo) -> bool {
+        self.known().contains(model) && (model.space == Space::Image || self.text_is_installed.load(Ordering::SeqCst))
+    }
+
+    fn load(&self, model: &ModelInfo) -> Result<Arc<dyn Embedder>, String> {
+        Ok(Arc::new(Fake { info: model.clone(), models: self.clone() }))
     }
 }
 
@@ -242,8 +272,8 @@ impl Embedder for Fake {
                 }
             };
             self.models.embedded.fetch_add(1, Ordering::SeqCst);
-            let hash = domain::ContentHash::of(bytes);
-            Ok(hash.0[..DIMENSIONS].iter().map(|byte| f32::from(*byte) + 1.0).collect())
+            let hash = domain::ContentHash::of(&[self.info.fingerprint.as_bytes(), bytes].concat());
+            Ok(hash.0[..self.info.dimensions].iter().map(|byte| f32::from(*byte) + 1.0).collect())
         };
         inputs.iter().map(one).collect()
     }
@@ -253,6 +283,7 @@ impl Embedder for Fake {
 pub(super) struct House {
     pub(super) config: Config,
     pub(super) models: Models,
+    pub(super) releases: Arc<Releases>,
     pub(super) view: Arc<View>,
     pub(super) store: MemoryStore,
     pub(super) nightwing: Address<VisionMsg>,
@@ -271,14 +302,10 @@ impl House {
     pub(super) async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (store, mut scene) = (MemoryStore::new(), Scene::new());
-        let models = Models {
-            text_is_installed: Arc::new(AtomicBool::new(true)),
-            generation: Arc::new(AtomicUsize::new(1)),
-            embedded: Arc::default(),
-            gate: Arc::default(),
-        };
-        let view =
-            View::open(&folder.path().join("vectors"), &folder.path().join("pictures"), Arc::new(store.clone()), &models).expect("a view");
+        let models = Models { text_is_installed: Arc::new(AtomicBool::new(true)), embedded: Arc::default(), gate: Arc::default() };
+        let releases = Arc::new(Releases::new());
+        let [vectors, pictures] = ["vectors", "pictures"].map(|name| folder.path().join(name));
+        let view = View::open(&vectors, &pictures, Arc::new(store.clone()), releases.clone(), Arc::new(models.clone())).expect("a view");
         let gordon = Gordon { jobs: Arc::default(), ready: watch::Sender::new(0), settled: watch::Sender::new(0) };
         let batman = Batman { vectors: Arc::default(), answers: Arc::new(AtomicBool::new(true)), upserts: watch::Sender::new(0) };
         let (queue, probe) = scene.probe("gordon").await;
@@ -293,6 +320,7 @@ impl House {
         Self {
             config,
             models,
+            releases,
             view,
             store,
             nightwing,
@@ -336,8 +364,14 @@ impl House {
     /// Kills the actor and starts it on what is on disk.
     pub(super) async fn restart(&mut self) {
         self.kill().await;
+        self.restart_killed().await;
+    }
+
+    /// Starts on what is on disk.
+    pub(super) async fn restart_killed(&mut self) {
         let [vectors, pictures] = ["vectors", "pictures"].map(|name| self.folder.path().join(name));
-        self.view = Arc::new(View::open(&vectors, &pictures, Arc::new(self.store.clone()), &self.models).expect("a view"));
+        let (store, models) = (Arc::new(self.store.clone()), Arc::new(self.models.clone()));
+        self.view = Arc::new(View::open(&vectors, &pictures, store, self.releases.clone(), models).expect("a view"));
         self.start().await;
     }
 
@@ -409,8 +443,50 @@ impl House {
         self.batman.answers.store(answers, Ordering::SeqCst);
     }
 
+    /// What Batman has of a product by the first model.
     pub(super) fn indexed(&self, space: Space, id: &str) -> Vectors {
-        lock(&self.batman.vectors).get(&(space, id.to_owned())).cloned().unwrap_or_default()
+        self.indexed_by(1, space, id)
+    }
+
+    pub(super) fn indexed_by(&self, generation: usize, space: Space, id: &str) -> Vectors {
+        let key = (space, model(space, generation).fingerprint, id.to_owned());
+        lock(&self.batman.vectors).get(&key).cloned().unwrap_or_default()
+    }
+
+    /// An order to Wayne, and Nightwing looks.
+    pub(super) fn order(&self, name: &str, order: Order) {
+        self.releases.give(name, order);
+        self.gordon.ready.send_modify(|value| *value += 1);
+    }
+
+    /// A release of the models of a generation.
+    pub(super) fn release(&self, generation: usize) {
+        let definition =
+            Definition { image_model: Some(model(Space::Image, generation)), text_model: Some(model(Space::Text, generation)) };
+        self.order(&format!("g{generation}"), Order::Create(definition));
+    }
+
+    pub(super) fn build(&self, space: Space, generation: usize) -> Option<Build> {
+        self.view.builds().into_iter().find(|build| build.model == model(space, generation))
+    }
+
+    /// Waits until a generation's models have all vectors.
+    pub(super) async fn built(&self, generation: usize) {
+        let is_built = |space| self.build(space, generation).is_some_and(|build| build.is_complete && build.behind == 0);
+        self.until(|| Space::ALL.into_iter().all(is_built)).await;
+    }
+
+    pub(super) async fn until(&self, holds: impl Fn() -> bool) {
+        let wait = async {
+            while !holds() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), wait).await.expect("it never holds");
+    }
+
+    pub(super) fn vector_file(&self, space: Space, generation: usize) -> PathBuf {
+        self.path("vectors").join(format!("{}-fake{generation}.vec", space.as_str()))
     }
 
     pub(super) fn embedded(&self) -> usize {

@@ -78,7 +78,8 @@ fn worst(shared: &Path, model: &dyn Embedder, prepare: impl Fn(&image::RgbImage)
 #[test]
 fn photos_give_the_reference_vectors_and_the_wrong_filter_does_not() {
     let Some((shared, models)) = found() else { return };
-    let model = InstalledModels::new(&models).load(Space::Image).expect("the model loads");
+    let models = InstalledModels::new(&models);
+    let model = models.load(&models.installed(Space::Image).expect("found above")).expect("the model loads");
     let right = worst(&shared, model.as_ref(), |picture| picture::prepare(picture).expect("prepared"));
     assert!(right >= PIPELINE_COSINE_MIN, "worst cosine {right}");
     let bilinear = worst(&shared, model.as_ref(), |picture| {

@@ -174,7 +174,8 @@ fn versions(app: &App) -> Versions {
     Versions {
         catalog: house.catalog.snapshot().version(),
         availability: house.offers.version(),
-        model: house.searcher.stats().version,
+        // A promotion is another model at once, also where the index has not noticed yet.
+        model: house.searcher.stats().version.wrapping_add(house.releases.ledger().revision << 40),
         behaviour: house.recommender.stats().version,
         ..Versions::default()
     }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use domain::{Filter, ProductId};
 use kit::Context;
-use protocol::search::SearchQuery;
-use protocol::vision::{Crop, PictureQuery, Space, VisionError, VisionMsg};
+use protocol::search::{QueryVector, SearchQuery};
+use protocol::vision::{Crop, Embedding, ModelInfo, PictureQuery, Space, VisionError, VisionMsg};
 
 use super::ask::Ask;
 use super::body::Mode;
+use super::release::Answering;
 use crate::logic::feedback;
 use crate::problem::{Answer, Problem};
 use crate::routes::App;
@@ -26,52 +27,54 @@ pub(crate) struct Prepared {
     pub degraded: Vec<&'static str>,
 }
 
-/// Everything of a query but `limit`, `offset`.
-pub(crate) async fn prepare(app: &App, context: &Context, ask: &Ask) -> Answer<Prepared> {
+/// Everything of a query but `limit`, `offset`; every vector is by the models of one release.
+pub(crate) async fn prepare(app: &App, context: &Context, ask: &Ask, answering: &Answering) -> Answer<Prepared> {
     let mut prepared = Prepared { query: plain(app, ask), degraded: Vec::new() };
     if let Some(bytes) = &ask.image {
         let picture = PictureQuery { bytes: bytes.clone(), crop: ask.crop };
-        let vector =
-            embed_pictures(app, context, vec![picture]).await?.pop().ok_or_else(|| Problem::internal("no answer for a picture"))?;
-        prepared.query.vectors.push((Space::Image, vector.map_err(|error| picture_problem(error, "/box"))?));
+        let vector = embed_pictures(app, context, answering, vec![picture])
+            .await?
+            .pop()
+            .ok_or_else(|| Problem::internal("no answer for a picture"))?;
+        prepared.query.vectors.push(vector.map_err(|error| picture_problem(error, "/box"))?);
     }
     if let Some(text) = &ask.text {
-        let vector = if ask.mode == Mode::Keyword { None } else { embed_text(app, context, text).await };
+        let vector = if ask.mode == Mode::Keyword { None } else { embed_text(app, context, answering, text).await };
         // Meaning alone, without a model for it, is better answered by keywords than not at all.
         prepared.query.words = (ask.mode != Mode::Meaning || vector.is_none()).then(|| text.clone());
         prepared.query.cut_off = vector.is_some();
         match vector {
-            Some(vector) => prepared.query.vectors.push((Space::Text, vector)),
+            Some(vector) => prepared.query.vectors.push(vector),
             None if ask.mode != Mode::Keyword => prepared.degraded.push("text_embedding"),
             None => {}
         }
     }
     if let Some(vector) = &ask.vector {
-        prepared.query.vectors.push(given(app, vector)?);
+        prepared.query.vectors.push(given(answering, vector)?);
     }
     if let Some(product) = &ask.product {
-        match own_vector(app, product).await? {
+        match own_vector(app, answering, product).await? {
             Some(own) => prepared.query.vectors.push(own),
             None => prepared.degraded.push("not_embedded"),
         }
     }
     if !ask.positive.is_empty() || !ask.negative.is_empty() {
-        move_towards(app, ask, &mut prepared).await?;
+        move_towards(app, ask, answering, &mut prepared).await?;
     }
     Ok(prepared)
 }
 
 /// One vector for each box of the picture, from one message.
-pub(crate) async fn prepare_look(app: &App, context: &Context, ask: &Ask, crops: &[Crop]) -> Answer<Vec<Prepared>> {
+pub(crate) async fn prepare_look(app: &App, context: &Context, ask: &Ask, crops: &[Crop], answering: &Answering) -> Answer<Vec<Prepared>> {
     let bytes = ask.image.clone().unwrap_or_default();
     let pictures = crops.iter().map(|crop| PictureQuery { bytes: bytes.clone(), crop: Some(*crop) }).collect();
-    let vectors = embed_pictures(app, context, pictures).await?;
+    let vectors = embed_pictures(app, context, answering, pictures).await?;
     if vectors.len() != crops.len() {
         return Err(Problem::internal("not every box was answered"));
     }
     let prepared = vectors.into_iter().enumerate().map(|(index, vector)| {
         let mut query = plain(app, ask);
-        query.vectors.push((Space::Image, vector.map_err(|error| picture_problem(error, &format!("/boxes/{index}")))?));
+        query.vectors.push(vector.map_err(|error| picture_problem(error, &format!("/boxes/{index}")))?);
         Ok(Prepared { query, degraded: Vec::new() })
     });
     prepared.collect()
@@ -121,11 +124,17 @@ fn excluded(app: &App, ask: &Ask) -> Vec<ProductId> {
     excluded
 }
 
-type Vectors = Vec<Result<Arc<[f32]>, VisionError>>;
+type Vectors = Vec<Result<QueryVector, VisionError>>;
 
-async fn embed_pictures(app: &App, context: &Context, images: Vec<PictureQuery>) -> Answer<Vectors> {
-    let answers = app.house.nightwing.call(context, |reply| VisionMsg::EmbedImages { images, reply }).await?;
-    Ok(answers.into_iter().map(|answer| answer.map(|embedding| embedding.vector)).collect())
+fn of_query(space: Space, embedding: Embedding) -> QueryVector {
+    QueryVector { space, fingerprint: embedding.fingerprint, vector: embedding.vector }
+}
+
+async fn embed_pictures(app: &App, context: &Context, answering: &Answering, images: Vec<PictureQuery>) -> Answer<Vectors> {
+    let model = answering.model(Space::Image).ok_or(VisionError::NoModel(Space::Image))?;
+    let model = Some(Arc::from(model.fingerprint.as_str()));
+    let answers = app.house.nightwing.call(context, |reply| VisionMsg::EmbedImages { images, model, reply }).await?;
+    Ok(answers.into_iter().map(|answer| answer.map(|embedding| of_query(Space::Image, embedding))).collect())
 }
 
 /// A mistake in a box is told apart from one in the picture.
@@ -138,50 +147,49 @@ fn picture_problem(error: VisionError, pointer: &str) -> Problem {
     }
 }
 
-async fn embed_text(app: &App, context: &Context, text: &str) -> Option<Arc<[f32]>> {
-    if !app.house.vision.models().iter().any(|model| model.space == Space::Text) {
-        return None;
-    }
+async fn embed_text(app: &App, context: &Context, answering: &Answering, text: &str) -> Option<QueryVector> {
+    let model = Some(Arc::from(answering.model(Space::Text)?.fingerprint.as_str()));
     let context = context.with_timeout(TEXT_EMBEDDING_MAX.min(context.remaining()));
     let texts = vec![text.to_owned()];
     let answers: Result<Vec<Result<_, VisionError>>, _> =
-        app.house.nightwing.call(&context, |reply| VisionMsg::EmbedTexts { texts, reply }).await;
-    answers.ok()?.into_iter().next()?.ok().map(|embedding| embedding.vector)
+        app.house.nightwing.call(&context, |reply| VisionMsg::EmbedTexts { texts, model, reply }).await;
+    answers.ok()?.into_iter().next()?.ok().map(|embedding| of_query(Space::Text, embedding))
 }
 
 /// A vector as the caller gives it belongs to the model that makes vectors of its width.
-fn given(app: &App, vector: &[f32]) -> Answer<(Space, Arc<[f32]>)> {
-    let models = app.house.vision.models();
+fn given(answering: &Answering, vector: &[f32]) -> Answer<QueryVector> {
     let refused = |detail: String| Problem::field("/vector", "invalid_vector", detail);
-    let model = models.iter().find(|model| model.dimensions == vector.len());
+    let model = answering.models().iter().find(|model| model.dimensions == vector.len());
     let model = model.ok_or_else(|| refused(format!("no loaded model has vectors of {} numbers", vector.len())))?;
     let vector = feedback::normalised(vector).ok_or_else(|| refused("must hold finite numbers that are not all zero".to_owned()))?;
-    Ok((model.space, vector.into()))
+    Ok(QueryVector::new(model.space, model.fingerprint.as_str(), vector))
 }
 
 /// The vector of the product's main picture, or else of its text.
-async fn own_vector(app: &App, product: &ProductId) -> Answer<Option<(Space, Arc<[f32]>)>> {
+async fn own_vector(app: &App, answering: &Answering, product: &ProductId) -> Answer<Option<QueryVector>> {
     let (vision, product) = (app.house.vision.clone(), product.clone());
-    let read = move || {
-        let first = |space: Space| vision.vectors(product.as_str(), space).into_iter().next().map(|embedding| (space, embedding.vector));
-        first(Space::Image).or_else(|| first(Space::Text))
+    let models: Vec<ModelInfo> = Space::ALL.into_iter().filter_map(|space| answering.model(space).cloned()).collect();
+    let first = move |model: &ModelInfo| {
+        let own = vision.vectors_by(model, product.as_str()).into_iter().next();
+        own.map(|embedding| of_query(model.space, embedding))
     };
-    tokio::task::spawn_blocking(read).await.map_err(Problem::internal)
+    tokio::task::spawn_blocking(move || models.iter().find_map(first)).await.map_err(Problem::internal)
 }
 
 /// One mean vector a product, by space.
 type Means = BTreeMap<Space, Vec<Vec<f32>>>;
 
 /// Rocchio, space by space: what is asked in a space is moved; a space in which nothing is asked is asked for the liked examples.
-async fn move_towards(app: &App, ask: &Ask, prepared: &mut Prepared) -> Answer<()> {
+async fn move_towards(app: &App, ask: &Ask, answering: &Answering, prepared: &mut Prepared) -> Answer<()> {
     let (vision, liked, disliked) = (app.house.vision.clone(), ask.positive.clone(), ask.negative.clone());
+    let models = answering.models().to_vec();
     let read = move || {
         let means = |ids: &[ProductId]| -> Means {
-            let of = |space: Space| {
-                let one = |id: &ProductId| feedback::mean(vision.vectors(id.as_str(), space).iter().map(|own| own.vector.as_ref()));
-                (space, ids.iter().filter_map(one).collect())
+            let of = |model: &ModelInfo| {
+                let one = |id: &ProductId| feedback::mean(vision.vectors_by(model, id.as_str()).iter().map(|own| own.vector.as_ref()));
+                (model.space, ids.iter().filter_map(one).collect())
             };
-            Space::ALL.into_iter().map(of).collect()
+            models.iter().map(of).collect()
         };
         (means(&liked), means(&disliked))
     };
@@ -189,15 +197,16 @@ async fn move_towards(app: &App, ask: &Ask, prepared: &mut Prepared) -> Answer<(
     if positive.values().chain(negative.values()).all(Vec::is_empty) {
         prepared.degraded.push("not_embedded");
     }
-    for space in Space::ALL {
-        let (positive, negative) = (&positive[&space], &negative[&space]);
-        let is_asked = prepared.query.vectors.iter().any(|(asked, _)| *asked == space);
+    for model in answering.models() {
+        let (positive, negative) = (&positive[&model.space], &negative[&model.space]);
+        let is_asked = prepared.query.vectors.iter().any(|asked| asked.space == model.space);
         if !is_asked {
-            prepared.query.vectors.extend(feedback::rocchio(None, positive, negative).map(|vector| (space, vector.into())));
+            let asked = feedback::rocchio(None, positive, negative);
+            prepared.query.vectors.extend(asked.map(|vector| QueryVector::new(model.space, model.fingerprint.as_str(), vector)));
         }
-        for (_, vector) in prepared.query.vectors.iter_mut().filter(|(asked, _)| is_asked && *asked == space) {
-            if let Some(moved) = feedback::rocchio(Some(&**vector), positive, negative) {
-                *vector = moved.into();
+        for asked in prepared.query.vectors.iter_mut().filter(|asked| is_asked && asked.space == model.space) {
+            if let Some(moved) = feedback::rocchio(Some(&*asked.vector), positive, negative) {
+                asked.vector = moved.into();
             }
         }
     }

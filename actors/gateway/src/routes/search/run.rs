@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use kit::Context;
 use protocol::search::{HITS_MAX, SearchAnswer, SearchQuery};
-use protocol::vision::{Crop, Space};
+use protocol::vision::Crop;
 
 use super::ask::{Ask, escaped};
 use super::embed::{self, Prepared};
+use super::release::Answering;
+use super::shadow;
 use super::{BoxItems, Item, ItemExplanation, Look, MissingProduct, PartExplanation, QueryExplanation, Ranked};
 use crate::logic::ranking::{self, Shown};
 use crate::problem::{Answer, Problem};
@@ -25,8 +27,10 @@ pub(crate) async fn run(app: &App, context: &Context, ask: Ask) -> Answer<Ranked
     let started = Instant::now();
     ask.check(app)?;
     let mut stages = BTreeMap::new();
-    let prepared = embed::prepare(app, context, &ask).await?;
-    stages.insert("embed", ms(started.elapsed()));
+    let answering = Answering::of(app, context, &ask);
+    let prepared = embed::prepare(app, context, &ask, &answering).await?;
+    let embed_ms = ms(started.elapsed());
+    stages.insert("embed", embed_ms);
 
     let searching = Instant::now();
     let found = page(app, context, &ask, &prepared.query).await?;
@@ -39,13 +43,16 @@ pub(crate) async fn run(app: &App, context: &Context, ask: Ask) -> Answer<Ranked
     let missing = missing.map(|(id, missing)| MissingProduct { id: id.to_string(), code: missing.code, detail: missing.detail.clone() });
     let took = started.elapsed();
     metrics::histogram!("gotham_search_seconds").record(took.as_secs_f64());
+    shadow::mirror(app, &ask, &answering, &prepared, embed_ms);
     Ok(Ranked {
         request_id: context.request_id.to_string(),
         attribution_token: None,
         took_ms: ms(took),
         stages,
         catalog_version: app.house.catalog.snapshot().version(),
-        model_version: model_version(app, &prepared.query),
+        model_version: answering.model_version(&prepared.query),
+        is_compared: answering.is_compared,
+        release: answering.name,
         degraded,
         items,
         explain: ask.explain.then(|| explanation(&prepared.query, &found.answer)),
@@ -64,7 +71,8 @@ pub(crate) async fn look(app: &App, context: &Context, ask: Ask, crops: Vec<Crop
     let started = Instant::now();
     ask.check(app)?;
     let mut stages = BTreeMap::new();
-    let prepared = embed::prepare_look(app, context, &ask, &crops).await?;
+    let answering = Answering::of(app, context, &ask);
+    let prepared = embed::prepare_look(app, context, &ask, &crops, &answering).await?;
     stages.insert("embed", ms(started.elapsed()));
 
     let searching = Instant::now();
@@ -87,7 +95,8 @@ pub(crate) async fn look(app: &App, context: &Context, ask: Ask, crops: Vec<Crop
         took_ms: ms(took),
         stages,
         catalog_version: app.house.catalog.snapshot().version(),
-        model_version: prepared.first().map(|prepared| model_version(app, &prepared.query)).unwrap_or_default(),
+        model_version: prepared.first().map(|prepared| answering.model_version(&prepared.query)).unwrap_or_default(),
+        release: answering.name,
         degraded,
         boxes,
     })
@@ -204,16 +213,8 @@ fn explanation(query: &SearchQuery, answer: &SearchAnswer) -> QueryExplanation {
     QueryExplanation {
         filter: query.filter.as_ref().map(ToString::to_string),
         words: answer.corrected.clone().or_else(|| query.words.clone()),
-        spaces: query.vectors.iter().map(|(space, _)| Space::as_str(*space)).collect(),
+        spaces: query.vectors.iter().map(|vector| vector.space.as_str()).collect(),
         plans: answer.plans.clone(),
         cut_off: query.cut_off,
     }
-}
-
-fn model_version(app: &App, query: &SearchQuery) -> String {
-    let models = app.house.vision.models();
-    let took_part = models.iter().filter(|model| query.vectors.iter().any(|(space, _)| *space == model.space));
-    let names: Vec<String> =
-        took_part.map(|model| format!("{}@{}", model.name, model.fingerprint.chars().take(8).collect::<String>())).collect();
-    names.join("+")
 }

@@ -6,7 +6,7 @@ use protocol::experiments::assign_all;
 use uuid::Uuid;
 
 use super::ask::Ask;
-use super::{Ranked, run};
+use super::{COMPARISON, Ranked, run};
 use crate::problem::Answer;
 use crate::routes::App;
 
@@ -38,6 +38,10 @@ impl Trace {
             Some(ServedItem { product, strategy: item.strategy.clone(), score: item.score, propensity: 1.0 })
         };
         let experiments = self.shopper.as_ref().map(|shopper| assign_all(&*app.house.registry.experiments(), self.placement, shopper));
+        let mut experiments = experiments.unwrap_or_default();
+        if ranked.is_compared {
+            experiments.push((COMPARISON.to_owned(), ranked.release.clone()));
+        }
         app.house.log.record(Served {
             token: token.clone(),
             at_ms: app.house.clock.now_ms(),
@@ -46,7 +50,7 @@ impl Trace {
             session: self.session,
             context: self.context,
             items: ranked.items.iter().filter_map(item).collect(),
-            experiments: experiments.unwrap_or_default(),
+            experiments,
             rules: Vec::new(),
             query: self.query,
             found: u32::try_from(ranked.total).unwrap_or(u32::MAX),
