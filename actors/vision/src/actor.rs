@@ -90,6 +90,7 @@ impl Actor for Nightwing {
         let fetcher = Fetcher::new(args.config.fetch.clone())?;
         let interval = Duration::from_millis(args.config.tick_interval_ms);
         let wake = kit::wake(myself.clone(), args.queue_reader.ready(), interval, || VisionMsg::Tick);
+        args.view.show(&args.threads);
         let mut state = State { fetcher, image: Line::default(), text: Line::default(), _wake: wake, args };
         for space in Space::ALL {
             // Queries are answered as soon as the actor is up; a model that cannot be loaded is a state.

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use domain::{ContentHash, ProductId};
-use protocol::vision::{Embedding, ModelInfo, Space, Thumbnail, VisionCounts, VisionReader};
+use protocol::vision::{Embedding, EngineStatus, ModelInfo, Space, Thumbnail, VisionCounts, VisionReader};
 use store::{Keyspace, Record as _, Store};
 
 use crate::effects::thumbnails::Thumbnails;
 use crate::embedder::ModelSource;
 use crate::records::ProductVectors;
+use crate::threads::Threads;
 use crate::vectors::VectorFile;
 
 /// Records read at a time while an index is filled.
@@ -34,6 +35,7 @@ pub struct View {
     image: ArcSwapOption<SpaceFile>,
     text: ArcSwapOption<SpaceFile>,
     counts: Counts,
+    threads: ArcSwapOption<Threads>,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +57,7 @@ impl View {
             image: ArcSwapOption::empty(),
             text: ArcSwapOption::empty(),
             counts: Counts::default(),
+            threads: ArcSwapOption::empty(),
         };
         for model in Space::ALL.into_iter().filter_map(|space| models.installed(space)) {
             view.use_model(&model)?;
@@ -71,6 +74,11 @@ impl View {
         let space = Arc::new(SpaceFile { model: model.clone(), file });
         self.slot(model.space).store(Some(Arc::clone(&space)));
         Ok(space)
+    }
+
+    /// Shows how the models on these threads do.
+    pub(crate) fn show(&self, threads: &Arc<Threads>) {
+        self.threads.store(Some(Arc::clone(threads)));
     }
 
     pub(crate) fn space(&self, space: Space) -> Option<Arc<SpaceFile>> {
@@ -170,6 +178,10 @@ impl VisionReader for View {
             }
         }
         found
+    }
+
+    fn engines(&self) -> Vec<EngineStatus> {
+        self.threads.load().as_ref().map_or_else(Vec::new, |threads| threads.engines())
     }
 
     fn counts(&self) -> VisionCounts {

@@ -13,6 +13,7 @@ use store::{Durability, Keyspace, Op, Record};
 use super::round::queue_of;
 use crate::actor::Args;
 use crate::embedder::Embedder;
+use crate::logic::residency::Role;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -42,11 +43,12 @@ impl ModelInUse {
 
 /// Loads the installed model of a space; `None` when there is none.
 pub(crate) async fn load(args: &Args, space: Space) -> Option<Loaded> {
-    let models = Arc::clone(&args.models);
+    let (models, residents) = (Arc::clone(&args.models), Arc::clone(args.threads.residents()));
     let load = move || {
         let info = models.installed(space)?;
         let started = std::time::Instant::now();
-        let loaded = models.load(space);
+        let source = Arc::clone(&models);
+        let loaded = residents.admit(Role::Live, Box::new(move || source.load(space)));
         metrics::histogram!("gotham_vision_stage_seconds", "stage" => "load").record(started.elapsed().as_secs_f64());
         Some(loaded.and_then(
             |embedder| if *embedder.info() == info { Ok(embedder) } else { Err("it is not the model of the manifest".to_owned()) },
