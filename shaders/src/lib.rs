@@ -15,9 +15,10 @@ mod simd;
 
 pub use cpu::CpuExecutor;
 pub use executor::{Executor, Input, Program, RunError};
-pub use kernels::depthwise::Window;
+pub use kernels::activation::Activation;
 pub use kernels::elementwise::Pairwise;
-pub use kernels::gemm::Activation;
 pub use kernels::stem::Normalisation;
+pub use kernels::take::Position;
+pub use kernels::window::{Padding, Window};
 pub use plan::{ConstantId, Plan, PlanError, Shape, TensorId};
 pub use simd::Isa;

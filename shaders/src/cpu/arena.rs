@@ -1,5 +1,6 @@
 //! Where each tensor lies in a run's working memory: planned once, tensors that are never alive together share their place.
 
+use crate::executor::RunError;
 use crate::plan::{Shape, Step, TensorId};
 use std::ops::Range;
 
@@ -48,11 +49,8 @@ impl Layout {
 }
 
 fn floats(shape: Shape) -> usize {
-    let positions = match shape {
-        Shape::Map { height, width, .. } => height * width,
-        _ => 1,
-    };
-    (positions * shape.channels()).next_multiple_of(ALIGNMENT)
+    // Of a sequence, the numbers of one token.
+    (shape.positions().max(1) * shape.channels()).next_multiple_of(ALIGNMENT)
 }
 
 /// From the step that writes a tensor to the last that reads it; outputs live to the end.
@@ -83,23 +81,37 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// Makes room; keeps what is there. Gives the aligned memory of the tensors, and the scratch.
-    pub(crate) fn reserve(&mut self, tensors: usize, scratch: usize) -> (&mut [f32], &mut [f32]) {
-        if self.tensors.len() < tensors {
-            self.tensors.resize(tensors, 0.0);
-        }
-        if self.scratch.len() < scratch {
-            self.scratch.resize(scratch, 0.0);
+    /// Makes room; what was there is lost. Gives the aligned memory of the tensors, and the scratch.
+    pub(crate) fn reserve(&mut self, tensors: usize, scratch: usize) -> Result<(&mut [f32], &mut [f32]), RunError> {
+        for (buffer, floats) in [(&mut self.tensors, tensors), (&mut self.scratch, scratch)] {
+            if buffer.len() < floats {
+                // The old one goes first, so that both are never there together.
+                *buffer = Vec::new();
+                *buffer = zeros(floats)?;
+            }
         }
         let skip = self.tensors.as_ptr().align_offset(ALIGNMENT * size_of::<f32>()).min(ALIGNMENT);
-        (&mut self.tensors[skip..], &mut self.scratch)
+        Ok((&mut self.tensors[skip..], &mut self.scratch))
     }
+
+    /// Bytes that it keeps.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        (self.tensors.capacity() + self.scratch.capacity()) * size_of::<f32>()
+    }
+}
+
+/// So many zeros, or the error that they cannot be had.
+pub(crate) fn zeros(floats: usize) -> Result<Vec<f32>, RunError> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(floats).map_err(|_| RunError::OutOfMemory(format!("{floats} numbers of working memory")))?;
+    buffer.resize(floats, 0.0);
+    Ok(buffer)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::gemm::Activation;
+    use crate::kernels::activation::Activation;
     use crate::plan::Plan;
     use proptest::prelude::*;
 

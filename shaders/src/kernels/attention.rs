@@ -1,7 +1,9 @@
-//! Self-attention within one text: `softmax(query key^T / sqrt(d)) value`, head by head, over exactly the text's tokens.
+//! Self-attention within one item: `softmax(query key^T / sqrt(d)) value`, head by head, over exactly the
+//! positions of one item; a causal one looks back only.
 #![allow(unsafe_code, reason = "lane operations are unsafe by contract")]
 
-use super::gemm::{Activation, Panels, Product, gemm_lanes, packed_len};
+use super::activation::Activation;
+use super::gemm::{Panels, Product, gemm_lanes, packed_len};
 use super::math;
 use crate::simd::{Isa, Lanes, dispatch};
 
@@ -15,8 +17,10 @@ pub(crate) fn scratch_len(isa: Isa, tokens: usize, head_width: usize) -> usize {
 
 dispatch! {
     /// Attention over `queries_keys_values` (`[tokens, 3 * heads * d]`: all queries, all keys, all values of a token) into
-    /// `output` (`[tokens, heads * d]`).
-    pub(crate) fn attention(queries_keys_values: &[f32], heads: usize, head_width: usize, scratch: &mut [f32], output: &mut [f32]);
+    /// `output` (`[tokens, heads * d]`). With `is_causal`, a token sees itself and those before it.
+    pub(crate) fn attention(
+        queries_keys_values: &[f32], heads: usize, head_width: usize, is_causal: bool, scratch: &mut [f32], output: &mut [f32],
+    );
     attention_scalar, attention_lanes
 }
 
@@ -28,17 +32,25 @@ fn tokens(queries_keys_values: &[f32], heads: usize, head_width: usize, output: 
     output.len() / width
 }
 
-fn attention_scalar(queries_keys_values: &[f32], heads: usize, head_width: usize, _scratch: &mut [f32], output: &mut [f32]) {
+fn attention_scalar(
+    queries_keys_values: &[f32],
+    heads: usize,
+    head_width: usize,
+    is_causal: bool,
+    _scratch: &mut [f32],
+    output: &mut [f32],
+) {
     let tokens = tokens(queries_keys_values, heads, head_width, output);
     let width = heads * head_width;
     let part = |token: usize, which: usize, head: usize| {
         &queries_keys_values[token * 3 * width + which * width + head * head_width..][..head_width]
     };
     for token in 0..tokens {
+        let seen = if is_causal { token + 1 } else { tokens };
         for head in 0..heads {
             let query = part(token, 0, head);
             let dot = |key: &[f32]| query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum::<f64>();
-            let scores: Vec<f64> = (0..tokens).map(|other| dot(part(other, 1, head)) / (head_width as f64).sqrt()).collect();
+            let scores: Vec<f64> = (0..seen).map(|other| dot(part(other, 1, head)) / (head_width as f64).sqrt()).collect();
             let greatest = scores.iter().copied().fold(f64::MIN, f64::max);
             let weights: Vec<f64> = scores.iter().map(|score| (score - greatest).exp()).collect();
             let total: f64 = weights.iter().sum();
@@ -51,7 +63,14 @@ fn attention_scalar(queries_keys_values: &[f32], heads: usize, head_width: usize
 }
 
 #[inline(always)]
-unsafe fn attention_lanes<S: Lanes>(queries_keys_values: &[f32], heads: usize, head_width: usize, scratch: &mut [f32], output: &mut [f32]) {
+unsafe fn attention_lanes<S: Lanes>(
+    queries_keys_values: &[f32],
+    heads: usize,
+    head_width: usize,
+    is_causal: bool,
+    scratch: &mut [f32],
+    output: &mut [f32],
+) {
     let tokens = tokens(queries_keys_values, heads, head_width, output);
     let width = heads * head_width;
     let stride = 3 * width;
@@ -80,8 +99,10 @@ unsafe fn attention_lanes<S: Lanes>(queries_keys_values: &[f32], heads: usize, h
             // SAFETY: the caller is compiled for S.
             unsafe {
                 gemm_lanes::<S>(product, scores);
-                for row in scores.chunks_exact_mut(tokens) {
-                    softmax::<S>(row, 1.0 / (head_width as f32).sqrt());
+                for (index, row) in scores.chunks_exact_mut(tokens).enumerate() {
+                    let (seen, hidden) = row.split_at_mut(if is_causal { first + index + 1 } else { tokens });
+                    softmax::<S>(seen, 1.0 / (head_width as f32).sqrt());
+                    hidden.fill(0.0);
                 }
                 let product = Product { input: scores, input_stride: tokens, panels: values, output_stride: width, ..product };
                 gemm_lanes::<S>(product, &mut output[first * width + at..]);
@@ -91,8 +112,11 @@ unsafe fn attention_lanes<S: Lanes>(queries_keys_values: &[f32], heads: usize, h
 }
 
 /// `softmax(row * scale)` in place, for a positive scale.
+///
+/// # Safety
+/// As for [`Lanes`].
 #[inline(always)]
-unsafe fn softmax<S: Lanes>(row: &mut [f32], scale: f32) {
+pub(super) unsafe fn softmax<S: Lanes>(row: &mut [f32], scale: f32) {
     let (full, rest) = row.split_at(row.len() / S::WIDTH * S::WIDTH);
     let greatest = rest.iter().copied().fold(f32::MIN, f32::max);
     // SAFETY: a chunk is at most one register, and of `full` exactly one; the caller is compiled for S.
@@ -127,11 +151,13 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn variants_follow_the_reference(tokens in 1usize..70, heads in 1usize..4, head_width in 1usize..70, spread in 0.1f32..8.0) {
+        fn variants_follow_the_reference(
+            tokens in 1usize..70, heads in 1usize..4, head_width in 1usize..100, is_causal: bool, spread in 0.1f32..8.0,
+        ) {
             let input: Vec<f32> = numbers(1, tokens * heads * head_width * 3).iter().map(|x| x * spread).collect();
             let run = |isa| {
                 let mut output = vec![f32::NAN; tokens * heads * head_width];
-                attention(isa, &input, heads, head_width, &mut vec![f32::NAN; scratch_len(isa, tokens, head_width)], &mut output);
+                attention(isa, &input, heads, head_width, is_causal, &mut vec![f32::NAN; scratch_len(isa, tokens, head_width)], &mut output);
                 output
             };
             let want = run(Isa::SCALAR);
@@ -145,8 +171,17 @@ mod tests {
     fn one_token_attends_to_itself() {
         for isa in Isa::available() {
             let mut output = [0.0; 2];
-            attention(isa, &[5.0, 6.0, 7.0, 8.0, 9.0, 10.0], 1, 2, &mut vec![0.0; scratch_len(isa, 1, 2)], &mut output);
+            attention(isa, &[5.0, 6.0, 7.0, 8.0, 9.0, 10.0], 1, 2, false, &mut vec![0.0; scratch_len(isa, 1, 2)], &mut output);
             assert_close(isa, &output, &[9.0, 10.0], 1e-6);
+        }
+    }
+
+    #[test]
+    fn the_first_token_of_a_causal_item_sees_only_itself() {
+        for isa in Isa::available() {
+            let mut output = [0.0; 2];
+            attention(isa, &[1.0, 1.0, 3.0, 1.0, 1.0, 7.0], 1, 1, true, &mut vec![0.0; scratch_len(isa, 2, 1)], &mut output);
+            assert_close(isa, &output, &[3.0, 5.0], 1e-6);
         }
     }
 }

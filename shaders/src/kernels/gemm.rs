@@ -4,34 +4,8 @@
 //! stays in registers over the whole depth.
 #![allow(unsafe_code, reason = "SIMD loads and stores through raw pointers")]
 
-use super::math;
+use super::activation::{Activation, activate_lanes};
 use crate::simd::{Isa, Lanes, dispatch};
-
-/// What is applied to each result before the residual is added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Activation {
-    /// Nothing.
-    #[default]
-    None,
-    /// `min(max(x, 0), 6)`.
-    Relu6,
-    /// `x (1 + erf(x / sqrt 2)) / 2`.
-    Gelu,
-}
-
-impl Activation {
-    pub(crate) fn of(self, value: f32) -> f32 {
-        match self {
-            Activation::None => value,
-            Activation::Relu6 => value.clamp(0.0, 6.0),
-            Activation::Gelu => {
-                let mut one = [value];
-                math::gelu_in_place(Isa::SCALAR, &mut one);
-                one[0]
-            }
-        }
-    }
-}
 
 /// Registers side by side in one panel.
 const PANEL_VECTORS: usize = 3;
@@ -99,6 +73,11 @@ impl Weights {
 
     pub(crate) fn panels(&self) -> Panels<'_> {
         Panels { depth: self.depth, columns: self.columns, data: &self.data }
+    }
+
+    /// Bytes of both.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of_val(&self.data[..]) + size_of_val(&self.bias[..])
     }
 
     pub(crate) fn bias(&self) -> &[f32] {
@@ -212,8 +191,8 @@ unsafe fn block<S: Lanes>(product: &Product<'_>, first: usize, rows: usize, outp
                     activation: product.activation,
                 };
                 run_tile::<S>(tile_rows, vectors, &tile);
-                if product.activation == Activation::Gelu {
-                    finish_gelu::<S>(tile_rows, &tile);
+                if product.activation.bounds().is_none() {
+                    finish_curve::<S>(tile_rows, &tile);
                 }
             }
             row += tile_rows;
@@ -286,12 +265,13 @@ unsafe fn tile<S: Lanes, const ROWS: usize, const VECTORS: usize>(t: &Tile<'_>) 
     }
 }
 
-/// Activation, residual and store; GELU comes after. No branch on the activation, and one on the residual outside the loops:
+/// Bounds, residual and store; a curve comes after. No branch on the activation, and one on the residual outside the loops:
 /// only then does the compiler unroll them, and only unrolled do the sums stay in registers.
 #[inline(always)]
 unsafe fn finish<S: Lanes, const ROWS: usize, const VECTORS: usize, const WHOLE: bool>(sums: &[[S; VECTORS]; ROWS], t: &Tile<'_>) {
-    let (low, high) = if t.activation == Activation::Relu6 { (0.0, 6.0) } else { (f32::NEG_INFINITY, f32::INFINITY) };
-    let residual = t.residual.filter(|_| t.activation != Activation::Gelu);
+    let bounds = t.activation.bounds();
+    let (low, high) = bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+    let residual = t.residual.filter(|_| bounds.is_some());
     // SAFETY: output and residual rows hold `width` floats, to which `count` cuts; the caller is compiled for S.
     unsafe {
         let (low, high) = (S::splat(low), S::splat(high));
@@ -313,23 +293,22 @@ unsafe fn finish<S: Lanes, const ROWS: usize, const VECTORS: usize, const WHOLE:
     }
 }
 
-/// GELU is long: it runs over the finished tile, still in the first-level cache, instead of being unrolled into each shape.
+/// Curves are long: they run over the finished tile, still in the first-level cache, instead of being unrolled into each shape.
 #[inline(always)]
-unsafe fn finish_gelu<S: Lanes>(rows: usize, t: &Tile<'_>) {
+unsafe fn finish_curve<S: Lanes>(rows: usize, t: &Tile<'_>) {
     for row in 0..rows {
-        let mut column = 0;
-        while column < t.width {
-            let count = (t.width - column).min(S::WIDTH);
-            let at = row * t.output_stride + column;
-            // SAFETY: `column + count <= width`, within the output and residual rows; the caller is compiled for S.
-            unsafe {
-                let mut value = math::gelu(S::load_part(t.output.add(at), count));
-                if let Some(residual) = t.residual {
-                    value = value.add(S::load_part(residual.add(at), count));
+        // SAFETY: output and residual rows hold `width` floats, to which `count` cuts; the caller is compiled for S.
+        unsafe {
+            let output = std::slice::from_raw_parts_mut(t.output.add(row * t.output_stride), t.width);
+            activate_lanes::<S>(t.activation, output);
+            if let Some(residual) = t.residual {
+                let residual = residual.add(row * t.output_stride);
+                for (index, chunk) in output.chunks_mut(S::WIDTH).enumerate() {
+                    let count = chunk.len();
+                    let sum = S::load_part(chunk.as_ptr(), count).add(S::load_part(residual.add(index * S::WIDTH), count));
+                    sum.store_part(chunk.as_mut_ptr(), count);
                 }
-                value.store_part(t.output.add(at), count);
             }
-            column += count;
         }
     }
 }
@@ -350,7 +329,7 @@ mod tests {
         #[test]
         fn variants_follow_the_reference(
             rows in 0usize..40, depth in 1usize..70, columns in 1usize..110, padding in 0usize..5,
-            activation in prop::sample::select(vec![Activation::None, Activation::Relu6, Activation::Gelu]),
+            activation in prop::sample::select(Activation::ALL.to_vec()),
             with_bias: bool, with_residual: bool,
         ) {
             let input: Vec<f32> = numbers(3, rows * (depth + padding)).iter().map(|value| value * 3.0).collect();
