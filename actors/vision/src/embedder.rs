@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use protocol::vision::{ModelInfo, Space};
+use shaders::RunError;
 
 use crate::devices::{Device, DeviceState, Devices};
 use crate::logic::picture::{INPUT_SIDE, Pixels};
@@ -39,7 +40,10 @@ impl From<String> for EmbedError {
 
 impl From<ModelError> for EmbedError {
     fn from(error: ModelError) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            ModelError::Run(RunError::OutOfMemory(detail)) => Self::OutOfMemory(detail),
+            error => Self::Failed(error.to_string()),
+        }
     }
 }
 

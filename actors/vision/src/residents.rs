@@ -66,6 +66,7 @@ impl Residents {
     }
 
     /// A model's role from now on.
+    #[cfg(test)]
     pub(crate) fn set_role(&self, model: &ModelInfo, role: Role) {
         let mut table = self.lock();
         let is_it = |entry: &Entry| entry.model.upgrade().is_some_and(|known| known.info == *model);

@@ -23,8 +23,6 @@ mod run;
 mod task;
 
 #[cfg(test)]
-mod bench;
-#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
@@ -93,7 +91,6 @@ struct Shared {
     cpu: Condvar,
     gpu: Condvar,
     began: Instant,
-    threads: usize,
     batch_max: [usize; 2],
     pulse: Arc<Pulse>,
 }
@@ -149,7 +146,6 @@ impl Scheduler {
             cpu: Condvar::new(),
             gpu: Condvar::new(),
             began: Instant::now(),
-            threads,
             batch_max: [config.image_batch_max, config.text_batch_max],
             pulse: Pulse::register(NAME, threads + GPU_RUNS_MAX),
         });
@@ -188,11 +184,6 @@ impl Drop for Scheduler {
 }
 
 impl Handle {
-    /// Threads of the CPU.
-    pub(crate) fn threads(&self) -> usize {
-        self.0.threads
-    }
-
     /// Runs `work` on one of the CPU's threads and waits for what it gives until the context's deadline.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
@@ -398,7 +389,11 @@ impl State {
             embedder: Arc::downgrade(embedder),
             meter: Meter::default(),
         };
-        if at < self.engines.len() { self.engines[at] = engine } else { self.engines.push(engine) }
+        if at < self.engines.len() {
+            self.engines[at] = engine
+        } else {
+            self.engines.push(engine)
+        }
         Some(at)
     }
 

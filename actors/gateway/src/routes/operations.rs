@@ -8,7 +8,7 @@ use domain::ProductId;
 use protocol::queue::{DeadLetter, QueueDepth, QueueMsg, QueueName};
 use protocol::registry::ActorStatus;
 use protocol::search::IndexStats;
-use protocol::vision::{ModelInfo, VisionCounts};
+use protocol::vision::{EngineStatus, ModelInfo, VisionCounts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -91,6 +91,9 @@ pub(crate) struct Registry {
     /// `name`, `space`, `dimensions`, `fingerprint`.
     #[schema(value_type = Vec<Object>)]
     pub models: Vec<ModelInfo>,
+    /// How the models that were used do: `model`, `space`, `device`, `fallback`, `batch_max`, `per_second`, `query_p50_ms`, `query_p99_ms`.
+    #[schema(value_type = Vec<Object>)]
+    pub engines: Vec<EngineStatus>,
     /// Pictures and texts embedded since the start.
     #[schema(value_type = Object)]
     pub embedded: VisionCounts,
@@ -114,6 +117,7 @@ impl Registry {
             queues: QueueName::ALL.into_iter().map(queue).collect(),
             index: app.house.searcher.stats(),
             models: app.house.vision.models(),
+            engines: app.house.vision.engines(),
             embedded: app.house.vision.counts(),
             catalog: CatalogStatus { products: catalog.len(), version: catalog.version() },
         }
@@ -132,10 +136,11 @@ pub(crate) async fn config(State(app): State<App>) -> Json<Value> {
     Json(json!({ "settings": &*app.house.registry.settings() }))
 }
 
-/// The loaded models: `name`, `space`, `dimensions`, `fingerprint`.
+/// The loaded models: `name`, `space`, `dimensions`, `fingerprint`; and how those do that were used, on what: `device`, `fallback`,
+/// `memory_bytes`, `batch_max`, `out_of_memory`, `per_second`, `query_p50_ms`, `query_p99_ms`.
 #[utoipa::path(get, path = "/v1/models", tag = "operations", responses((status = 200, body = Object)))]
 pub(crate) async fn models(State(app): State<App>) -> Json<Value> {
-    Json(json!({ "models": app.house.vision.models() }))
+    Json(json!({ "models": app.house.vision.models(), "engines": app.house.vision.engines() }))
 }
 
 fn queue_name(name: &str) -> Answer<QueueName> {

@@ -282,7 +282,13 @@ impl Round {
             stage("store", started);
             written
         };
-        let written = self.args.threads.scheduler().run(Lane::Import, Effort::Heavy, context, move |_| work()).await.map_err(|error| Stop::Later(error.to_string()))?;
+        let written = self
+            .args
+            .threads
+            .scheduler()
+            .run(Lane::Import, Effort::Heavy, context, move |_| work())
+            .await
+            .map_err(|error| Stop::Later(error.to_string()))?;
         written.map_err(|error| Stop::Storage(error.to_string()))?;
         let counters = self.args.view.counters();
         self.count(if self.space() == Space::Image { &counters.images_embedded } else { &counters.texts_embedded }, count);

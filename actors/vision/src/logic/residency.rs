@@ -51,11 +51,20 @@ mod tests {
 
     #[test]
     fn the_ones_unused_for_longest_go_and_the_live_ones_stay() {
-        let residents =
-            [resident(Role::Live, 50, 0), resident(Role::Candidate, 30, 9), resident(Role::Candidate, 20, 3), resident(Role::Candidate, 10, 5)];
-        for (needed, budget, expected) in
-            [(0, 110, vec![]), (0, 109, vec![2]), (10, 100, vec![2]), (11, 100, vec![2, 3]), (0, 10, vec![2, 3, 1]), (u64::MAX, 10, vec![2, 3, 1])]
-        {
+        let residents = [
+            resident(Role::Live, 50, 0),
+            resident(Role::Candidate, 30, 9),
+            resident(Role::Candidate, 20, 3),
+            resident(Role::Candidate, 10, 5),
+        ];
+        for (needed, budget, expected) in [
+            (0, 110, vec![]),
+            (0, 109, vec![2]),
+            (10, 100, vec![2]),
+            (11, 100, vec![2, 3]),
+            (0, 10, vec![2, 3, 1]),
+            (u64::MAX, 10, vec![2, 3, 1]),
+        ] {
             assert_eq!(to_evict(&residents, needed, budget), expected, "{needed} into {budget}");
         }
     }

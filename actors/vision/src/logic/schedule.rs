@@ -81,9 +81,10 @@ pub struct Schedule {
     query_works: VecDeque<Work>,
     import_works: VecDeque<Work>,
     running: Vec<Running>,
-    /// What imports have earned at each place, in microseconds.
+    /// What imports have earned at each place, in microseconds; less than nothing after a run that took longer than expected.
     credit_us: [f64; 2],
     import_work_us: f64,
+    gpu_free_at: Micros,
     next_run: u64,
     dropped: Vec<Ticket>,
 }
@@ -100,6 +101,7 @@ impl Schedule {
             running: Vec::new(),
             credit_us: [0.0; 2],
             import_work_us: 0.0,
+            gpu_free_at: 0,
             next_run: 0,
             dropped: Vec::new(),
         }
@@ -231,7 +233,8 @@ impl Schedule {
 
     /// What waits in a lane.
     pub fn length(&self, lane: Lane) -> usize {
-        let items: usize = self.models.iter().map(|model| if lane == Lane::Query { model.queries.len() } else { model.imports.len() }).sum();
+        let items: usize =
+            self.models.iter().map(|model| if lane == Lane::Query { model.queries.len() } else { model.imports.len() }).sum();
         let works = if lane == Lane::Query { self.glances.len() + self.query_works.len() } else { self.import_works.len() };
         items + works
     }
@@ -273,13 +276,18 @@ impl Schedule {
 
     fn end(&mut self, run: u64, now: Micros) -> Option<Running> {
         let at = self.running.iter().position(|running| running.run == run)?;
-        let ended = self.running.swap_remove(at);
+        let mut ended = self.running.swap_remove(at);
+        // A GPU begins with one when it is done with the other.
+        if ended.place == Place::Gpu {
+            ended.started_at = ended.started_at.max(self.gpu_free_at);
+            self.gpu_free_at = now;
+        }
         let took = now.saturating_sub(ended.started_at) as f64;
         let (share, waits) = (self.limits.import_share_min, self.import_step_us(ended.place));
         let target = self.limits.query_latency_target_us as f64;
         let credit = &mut self.credit_us[ended.place as usize];
         match (ended.lane, waits) {
-            (Lane::Import, _) if ended.was_let_through => *credit = (*credit - took).max(0.0),
+            (Lane::Import, _) if ended.was_let_through => *credit -= took,
             (Lane::Query, Some(step)) => *credit = (*credit + took * share / (1.0 - share)).min(CREDIT_STEPS_MAX * step.max(target)),
             _ => {}
         }
@@ -406,7 +414,11 @@ impl Schedule {
         self.next_run += 1;
         if running.was_let_through {
             let place = running.place;
-            self.models.iter_mut().filter(|model| model.place == place).flat_map(|model| &mut model.queries).for_each(Item::wait_for_import);
+            self.models
+                .iter_mut()
+                .filter(|model| model.place == place)
+                .flat_map(|model| &mut model.queries)
+                .for_each(Item::wait_for_import);
             if place == Place::Cpu {
                 self.glances.iter_mut().chain(&mut self.query_works).for_each(|work| work.is_behind_import = true);
             }

@@ -287,8 +287,7 @@ impl House {
         let (search, probe) = scene.probe("batman").await;
         let answers = batman.clone();
         probe.answer_all(move |message| answers.answer(message));
-        let config =
-            Config { threads: 4, tick_interval_ms: 100, image_pixels_max: 2_000_000, ..Config::default() };
+        let config = Config { threads: 4, tick_interval_ms: 100, image_pixels_max: 2_000_000, ..Config::default() };
         let (view, nightwing) = (Arc::new(view), Address::new("nightwing", 1024));
         Self {
             config,

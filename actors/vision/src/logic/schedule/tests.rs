@@ -8,14 +8,7 @@ const MS: Micros = 1_000;
 const LATE: Micros = Micros::MAX;
 
 fn limits(threads: usize) -> Limits {
-    Limits {
-        threads,
-        query_latency_target_us: 20 * MS,
-        import_share_min: 0.1,
-        queries_max: 64,
-        imports_max: 64,
-        import_works_max: 64,
-    }
+    Limits { threads, query_latency_target_us: 20 * MS, import_share_min: 0.1, queries_max: 64, imports_max: 64, import_works_max: 64 }
 }
 
 /// A schedule with one model whose runs take `time_us(units)`, as measured by a few of them.
