@@ -294,7 +294,7 @@ impl Ground {
 impl Views {
     fn open(config: &Config, ground: &Ground, models_dir: PathBuf, settings: Arc<[Setting]>) -> Result<Self, HouseError> {
         let machine = |error: std::io::Error| HouseError::Machine(error.to_string());
-        let devices = vision::Devices::choose(config.vision.device);
+        let devices = vision::Devices::new(config.vision.device, Some(ground.data.root().join("gpu")));
         let models = Arc::new(vision::InstalledModels::new(&models_dir).on(devices));
         let nightwing = vision::View::open(&ground.data.vectors(), &ground.data.pictures(), Arc::clone(&ground.store), models.as_ref());
         let nightwing = Arc::new(nightwing.map_err(|error| HouseError::Data(error.to_string()))?);

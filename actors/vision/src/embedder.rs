@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use protocol::vision::{ModelInfo, Space};
-use shaders::RunError;
+use shaders::{Program, RunError};
 
-use crate::devices::{Device, DeviceState, Devices};
+use crate::devices::{Device, DeviceState, Devices, Remembering};
 use crate::logic::picture::{INPUT_SIDE, Pixels};
 use crate::logic::schedule::Place;
 use crate::models::{self, ImageModel, ModelError, TextModel};
@@ -60,10 +60,6 @@ pub trait Embedder: Send + Sync {
     /// What it runs on, for people.
     fn device(&self) -> DeviceState {
         DeviceState::default()
-    }
-    /// Whether it runs on the CPU although it belongs on a GPU.
-    fn is_fallen_back(&self) -> bool {
-        false
     }
     /// Bytes that it keeps in memory, as far as it is known.
     fn memory_bytes(&self) -> u64 {
@@ -119,22 +115,21 @@ fn load(device: &Arc<dyn Device>, package: &ModelPackage, folder: &Path) -> Resu
         std::fs::read(folder.join(&file.name)).map_err(|error| format!("{}: {error}", file.name))
     };
     let info = package.info();
-    // The weights are all that is large, and are kept as they are stored.
-    let bytes = package.files.iter().map(|file| file.bytes).sum();
+    let executor = Remembering::new(device.as_ref());
     let (embedder, dimensions): (Arc<dyn Embedder>, usize) = match package.space {
         Space::Image => {
-            let model = models::load_image_model_on(device.executor(), &read(".pth")?).map_err(|error| error.to_string())?;
+            let model = models::load_image_model_on(&executor, &read(".pth")?).map_err(|error| error.to_string())?;
             if model.input_side() != INPUT_SIDE {
                 return Err(format!("it takes pictures of {} pixels, not {INPUT_SIDE}", model.input_side()));
             }
-            let dimensions = model.dimensions();
-            (Arc::new(Pictures { info, model, device: Arc::clone(device), bytes }), dimensions)
+            let (dimensions, programs) = (model.dimensions(), executor.into_programs());
+            (Arc::new(Pictures { info, model, device: Arc::clone(device), programs }), dimensions)
         }
         Space::Text => {
-            let model = models::load_text_model_on(device.executor(), &read(".safetensors")?, &read(".json")?);
+            let model = models::load_text_model_on(&executor, &read(".safetensors")?, &read(".json")?);
             let model = model.map_err(|error| error.to_string())?;
-            let dimensions = model.dimensions();
-            (Arc::new(Texts { info, model, device: Arc::clone(device), bytes }), dimensions)
+            let (dimensions, programs) = (model.dimensions(), executor.into_programs());
+            (Arc::new(Texts { info, model, device: Arc::clone(device), programs }), dimensions)
         }
     };
     if dimensions == package.dimensions {
@@ -148,7 +143,7 @@ struct Pictures {
     info: ModelInfo,
     model: ImageModel,
     device: Arc<dyn Device>,
-    bytes: u64,
+    programs: Vec<Arc<dyn Program>>,
 }
 
 impl Embedder for Pictures {
@@ -173,12 +168,8 @@ impl Embedder for Pictures {
         self.device.state()
     }
 
-    fn is_fallen_back(&self) -> bool {
-        self.device.is_fallen_back()
-    }
-
     fn memory_bytes(&self) -> u64 {
-        self.bytes
+        self.programs.iter().map(|program| program.memory_bytes()).sum()
     }
 }
 
@@ -186,7 +177,7 @@ struct Texts {
     info: ModelInfo,
     model: TextModel,
     device: Arc<dyn Device>,
-    bytes: u64,
+    programs: Vec<Arc<dyn Program>>,
 }
 
 impl Embedder for Texts {
@@ -211,12 +202,8 @@ impl Embedder for Texts {
         self.device.state()
     }
 
-    fn is_fallen_back(&self) -> bool {
-        self.device.is_fallen_back()
-    }
-
     fn memory_bytes(&self) -> u64 {
-        self.bytes
+        self.programs.iter().map(|program| program.memory_bytes()).sum()
     }
 }
 

@@ -171,11 +171,7 @@ impl Embedder for Evictable {
         }
     }
 
-    fn is_fallen_back(&self) -> bool {
-        self.slot().as_ref().is_some_and(|loaded| loaded.is_fallen_back())
-    }
-
     fn memory_bytes(&self) -> u64 {
-        self.bytes
+        self.slot().as_ref().map_or(0, |loaded| loaded.memory_bytes())
     }
 }

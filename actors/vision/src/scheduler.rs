@@ -16,6 +16,7 @@
 //! | `gotham_vision_retries_total{reason}` | runs that are repeated in smaller ones: `out_of_memory`, `failed` |
 //! | `gotham_vision_batch_cap{space}` | inputs that fit into a run |
 //! | `gotham_vision_fallback{space}` | 1 while a model that belongs on a GPU runs on the CPU |
+//! | `gotham_vision_device_memory_bytes{space}` | what a model holds where it runs: weights, and working memory kept for the next run |
 //! | `gotham_vision_model_memory_bytes`, `gotham_vision_model_memory_budget_bytes` | models in memory, and what they may take |
 //! | `gotham_vision_evictions_total` | models put out of memory |
 
@@ -305,7 +306,13 @@ impl Handle {
         drop(state);
         let on_device = |(embedder, status): (Arc<dyn Embedder>, EngineStatus)| {
             let device = embedder.device();
-            EngineStatus { device: device.name, fallback: device.fallback, memory_bytes: embedder.memory_bytes(), ..status }
+            EngineStatus {
+                device: device.name,
+                fallback: device.fallback,
+                memory_bytes: embedder.memory_bytes(),
+                out_of_memory: status.out_of_memory + device.memory_shortages,
+                ..status
+            }
         };
         found.into_iter().map(on_device).collect()
     }

@@ -53,7 +53,8 @@ impl Shared {
             Err(Failed::OutOfMemory(_)) => Outcome::OutOfMemory,
             Err(_) => Outcome::Failed,
         };
-        let place = embedder.place();
+        // Asked without the lock: a model may have to look.
+        let (place, on_device) = (embedder.place(), (embedder.device().fallback.is_some(), embedder.memory_bytes()));
         let mut state = self.lock();
         let ended = state.schedule.run_done(batch.run, outcome, now);
         if state.schedule.set_place(batch.model, place) {
@@ -69,7 +70,7 @@ impl Shared {
                 askers.iter().for_each(|(_, queued_at, _)| meter.time(now.saturating_sub(*queued_at)));
             }
         }
-        note(embedder.as_ref(), &state, batch);
+        note(embedder.as_ref(), &state, batch, on_device);
         if ended.again.is_empty() {
             drop(state);
             let answers = answers(result, askers.len());
@@ -123,10 +124,11 @@ fn answers(result: Result<Vec<Arc<[f32]>>, Failed>, count: usize) -> Vec<Answer>
 }
 
 /// The gauges of a model.
-fn note(embedder: &dyn Embedder, state: &State, batch: &Batch) {
+fn note(embedder: &dyn Embedder, state: &State, batch: &Batch, (is_fallen_back, memory_bytes): (bool, u64)) {
     let space = embedder.info().space.as_str();
     metrics::gauge!("gotham_vision_batch_cap", "space" => space).set(state.schedule.cap(batch.model, 1).0 as f64);
-    metrics::gauge!("gotham_vision_fallback", "space" => space).set(f64::from(u8::from(embedder.is_fallen_back())));
+    metrics::gauge!("gotham_vision_fallback", "space" => space).set(if is_fallen_back { 1.0 } else { 0.0 });
+    metrics::gauge!("gotham_vision_device_memory_bytes", "space" => space).set(memory_bytes as f64);
     for lane in [Lane::Query, Lane::Import] {
         metrics::gauge!("gotham_vision_queue_length", "lane" => lane.as_str()).set(state.schedule.length(lane) as f64);
     }

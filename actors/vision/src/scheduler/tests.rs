@@ -90,7 +90,7 @@ impl Embedder for Fake {
     }
 
     fn device(&self) -> DeviceState {
-        DeviceState { name: "made up".into(), fallback: None }
+        DeviceState { name: "made up".into(), ..DeviceState::default() }
     }
 }
 

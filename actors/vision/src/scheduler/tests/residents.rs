@@ -48,7 +48,7 @@ fn candidates_unused_for_longest_go_and_are_loaded_again_when_used() {
     embed(&young);
     let (_other, _) = admit(&residents, "other", Role::Live);
     assert_eq!(old.device().name, "not in memory");
-    assert_eq!((old.memory_bytes(), old.info().name.as_str()), (100, "old"), "it is known all the same");
+    assert_eq!((old.memory_bytes(), old.info().name.as_str()), (0, "old"), "it is known all the same");
     embed(&old);
     assert_eq!(young.device().name, "not in memory", "it has made room");
     embed(&live);
