@@ -22,6 +22,7 @@ use crate::effects::query::{self, Ask};
 use crate::effects::round::build::Build;
 use crate::effects::round::{Round, Stop};
 use crate::embedder::{Embedder, ModelSource};
+use crate::logic::residency::Role;
 use crate::threads::Threads;
 use crate::view::{SpaceFile, View};
 
@@ -120,11 +121,12 @@ impl Actor for Nightwing {
         let wake = kit::wake(myself.clone(), args.queue_reader.ready(), interval, || VisionMsg::Tick);
         // Whatever changed while nobody looked is found by looking at everything.
         args.view.files().iter().for_each(|file| file.backlog().restart());
+        args.view.show(&args.threads);
         let mut state = State { fetcher, lines: Vec::new(), rounds: watch::Sender::new(0), _wake: wake, args };
         state.follow_releases();
         for model in Space::ALL.into_iter().filter_map(|space| state.live(space)).collect::<Vec<_>>() {
             // Queries are answered as soon as the actor is up; a model that cannot be loaded is a state.
-            let loaded = models::load(&state.args, model).await;
+            let loaded = models::load(&state.args, model, Role::Live).await;
             state.take(&myself, loaded)?;
         }
         Ok(state)
@@ -200,6 +202,8 @@ impl State {
             line.build = None;
             self.args.view.file(&line.model).iter().for_each(|file| file.backlog().restart());
         }
+        let residents = self.args.threads.residents();
+        self.lines.iter().for_each(|line| residents.set_role(&line.model, role(&self.args, &line.model)));
         self.count_rounds();
     }
 
@@ -219,7 +223,8 @@ impl State {
         line.looked_at = Some(Instant::now());
         let (myself, model) = (myself.clone(), model.clone());
         line.loading = Some(TaskGuard::new(tokio::spawn(async move {
-            let loaded = models::load(&args, model).await;
+            let role = role(&args, &model);
+            let loaded = models::load(&args, model, role).await;
             tell(&myself, Done::Loaded(loaded));
         })));
     }
@@ -361,6 +366,11 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// A release that answers nobody may make room for one that does.
+fn role(args: &Args, model: &ModelInfo) -> Role {
+    if args.view.is_live(model) { Role::Live } else { Role::Candidate }
 }
 
 fn tell(myself: &ActorRef<Mail<VisionMsg>>, done: Done) {

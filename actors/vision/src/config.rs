@@ -3,18 +3,30 @@
 use fetch::FetchConfig;
 use protocol::queue::LEASE_JOBS_MAX;
 use protocol::search::UPSERT_VECTORS_MAX;
+use protocol::vision::EMBED_BATCH_MAX;
 use serde::{Deserialize, Serialize};
+
+use crate::devices::DeviceSetting;
 
 /// How pictures are read and how work is cut.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Threads that decode and embed the catalog; 0 takes one for each core.
-    pub import_threads: usize,
-    /// Threads that embed the pictures and texts of queries.
-    pub query_threads: usize,
-    /// Queries that wait for a thread; more are told to come back.
+    /// What runs the models: the GPU where there is one that passes its tests, and else the CPU (`"auto"`), the CPU (`"cpu"`), or the GPU,
+    /// which is missed in the log when there is none (`"gpu"`).
+    pub device: DeviceSetting,
+    /// Threads that decode pictures and run models on the CPU, those of queries first; 0 takes one for each core.
+    pub threads: usize,
+    /// Batches are cut so that queries are embedded within this time of their pictures' being decoded, in milliseconds.
+    pub query_latency_target_ms: u64,
+    /// The part of the time that the catalog's embedding gets at least while queries wait, 0 to 0.5.
+    pub import_share_min: f64,
+    /// Pictures and texts of queries that wait for a model; more are told to come back.
     pub query_queue_max: usize,
+    /// Pictures and texts of the catalog that are read and wait for a model; reading pauses when there are more.
+    pub import_queue_max: usize,
+    /// Memory that models may take together, in bytes, before those that answer no queries are put out; 0 for no bound.
+    pub model_memory_bytes_max: u64,
     /// Jobs taken at once from a queue.
     pub lease_jobs_max: usize,
     /// After this long without an answer, taken jobs are given to somebody else.
@@ -48,14 +60,18 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            import_threads: 0,
-            query_threads: 2,
-            query_queue_max: 64,
+            device: DeviceSetting::Auto,
+            threads: 0,
+            query_latency_target_ms: 20,
+            import_share_min: 0.05,
+            query_queue_max: 256,
+            import_queue_max: 128,
+            model_memory_bytes_max: 0,
             lease_jobs_max: 128,
             visibility_timeout_ms: 600_000,
             images_per_product_max: 4,
-            image_batch_max: 8,
-            text_batch_max: 32,
+            image_batch_max: 64,
+            text_batch_max: 64,
             image_bytes_max: 20 << 20,
             image_pixels_max: 40_000_000,
             archive_bytes_max: 4 << 30,
@@ -72,10 +88,11 @@ impl Default for Config {
 impl Config {
     /// Fields that make no sense, and why.
     pub fn problems(&self) -> Vec<(&'static str, String)> {
-        let ranges: [(&'static str, u64, u64, u64); 16] = [
-            ("import_threads", self.import_threads as u64, 0, 1024),
-            ("query_threads", self.query_threads as u64, 1, 1024),
-            ("query_queue_max", self.query_queue_max as u64, 1, 100_000),
+        let ranges: [(&'static str, u64, u64, u64); 17] = [
+            ("threads", self.threads as u64, 0, 1024),
+            ("query_latency_target_ms", self.query_latency_target_ms, 1, 60_000),
+            ("query_queue_max", self.query_queue_max as u64, EMBED_BATCH_MAX as u64, 100_000),
+            ("import_queue_max", self.import_queue_max as u64, 1, 4096),
             ("lease_jobs_max", self.lease_jobs_max as u64, 1, LEASE_JOBS_MAX.min(UPSERT_VECTORS_MAX) as u64),
             ("visibility_timeout_ms", self.visibility_timeout_ms, 1_000, 24 * 3_600_000),
             ("images_per_product_max", self.images_per_product_max as u64, 1, 64),
@@ -93,6 +110,9 @@ impl Config {
         let outside = ranges.into_iter().filter(|(_, value, low, high)| !(low..=high).contains(&value));
         let mut problems: Vec<_> =
             outside.map(|(field, value, low, high)| (field, format!("{value} is not between {low} and {high}"))).collect();
+        if !(0.0..=0.5).contains(&self.import_share_min) {
+            problems.push(("import_share_min", format!("{} is not between 0 and 0.5", self.import_share_min)));
+        }
         problems.extend(self.fetch.problems().into_iter().map(|(field, problem)| ("fetch", format!("{field}: {problem}"))));
         problems
     }
@@ -105,8 +125,9 @@ mod tests {
     #[test]
     fn the_default_is_sound_and_nonsense_is_named() {
         assert_eq!(Config::default().problems(), []);
-        let config = Config { query_threads: 0, lease_jobs_max: 10_000, thumbnail_quality: 101, ..Config::default() };
+        let config =
+            Config { query_queue_max: 0, lease_jobs_max: 10_000, thumbnail_quality: 101, import_share_min: f64::NAN, ..Config::default() };
         let fields: Vec<_> = config.problems().into_iter().map(|(field, _)| field).collect();
-        assert_eq!(fields, ["query_threads", "lease_jobs_max", "thumbnail_quality"]);
+        assert_eq!(fields, ["query_queue_max", "lease_jobs_max", "thumbnail_quality", "import_share_min"]);
     }
 }

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use protocol::vision::{ModelInfo, Space, VisionError};
+use protocol::vision::{ModelInfo, Space};
+use shaders::{Program, RunError};
 
+use crate::devices::{Device, DeviceState, Devices, Remembering};
 use crate::logic::picture::{INPUT_SIDE, Pixels};
-use crate::models::{self, ImageModel, TextModel};
+use crate::logic::schedule::Place;
+use crate::models::{self, ImageModel, ModelError, TextModel};
 use crate::packages::{Manifest, ModelPackage};
 
 /// One input of a model.
@@ -18,12 +21,50 @@ pub enum Input {
     Text(String),
 }
 
+/// Why a batch has no vectors; the text is for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EmbedError {
+    /// A smaller batch may fit.
+    #[error("out of memory: {0}")]
+    OutOfMemory(String),
+    /// An input is not what the model takes, or the device failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<String> for EmbedError {
+    fn from(detail: String) -> Self {
+        Self::Failed(detail)
+    }
+}
+
+impl From<ModelError> for EmbedError {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Run(RunError::OutOfMemory(detail)) => Self::OutOfMemory(detail),
+            error => Self::Failed(error.to_string()),
+        }
+    }
+}
+
 /// A loaded model. Called from several threads at a time.
 pub trait Embedder: Send + Sync {
     /// What it is.
     fn info(&self) -> &ModelInfo;
-    /// One vector for each input, `[dimensions]`, of any length; the error is for people.
-    fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, String>;
+    /// One vector for each input, `[dimensions]`, of any length.
+    fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, EmbedError>;
+    /// Where the next run is done.
+    fn place(&self) -> Place {
+        Place::Cpu
+    }
+    /// What it runs on, for people.
+    fn device(&self) -> DeviceState {
+        DeviceState::default()
+    }
+    /// Bytes that it keeps in memory, as far as it is known.
+    fn memory_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// Where models come from.
@@ -45,12 +86,18 @@ pub trait ModelSource: Send + Sync {
 pub struct InstalledModels {
     models_dir: PathBuf,
     manifest: Arc<Manifest>,
+    devices: Devices,
 }
 
 impl InstalledModels {
-    /// Models below `models_dir`, one folder each; nothing need be there yet.
+    /// Models below `models_dir`, one folder each, on the CPU; nothing need be there yet.
     pub fn new(models_dir: &Path) -> Self {
-        Self { models_dir: models_dir.to_owned(), manifest: Arc::new(Manifest::compiled_in()) }
+        Self { models_dir: models_dir.to_owned(), manifest: Arc::new(Manifest::compiled_in()), devices: Devices::cpu() }
+    }
+
+    /// The same on other devices.
+    pub fn on(self, devices: Devices) -> Self {
+        Self { devices, ..self }
     }
 }
 
@@ -66,31 +113,33 @@ impl ModelSource for InstalledModels {
     fn load(&self, model: &ModelInfo) -> Result<Arc<dyn Embedder>, String> {
         let package = self.manifest.find(&model.name).filter(|package| package.info() == *model);
         let package = package.ok_or_else(|| format!("the manifest names no {} of fingerprint {}", model.name, model.fingerprint))?;
-        load(package, &package.folder(&self.models_dir))
+        load(self.devices.device(), package, &package.folder(&self.models_dir))
     }
 }
 
 /// Reads a model's files and builds what runs it.
-fn load(package: &ModelPackage, folder: &Path) -> Result<Arc<dyn Embedder>, String> {
+fn load(device: &Arc<dyn Device>, package: &ModelPackage, folder: &Path) -> Result<Arc<dyn Embedder>, String> {
     let read = |ending: &str| {
         let file =
             package.files.iter().find(|file| file.name.ends_with(ending)).ok_or_else(|| format!("the manifest names no {ending} file"))?;
         std::fs::read(folder.join(&file.name)).map_err(|error| format!("{}: {error}", file.name))
     };
     let info = package.info();
+    let executor = Remembering::new(device.as_ref());
     let (embedder, dimensions): (Arc<dyn Embedder>, usize) = match package.space {
         Space::Image => {
-            let model = models::load_image_model(&read(".pth")?).map_err(|error| error.to_string())?;
+            let model = models::load_image_model_on(&executor, &read(".pth")?).map_err(|error| error.to_string())?;
             if model.input_side() != INPUT_SIDE {
                 return Err(format!("it takes pictures of {} pixels, not {INPUT_SIDE}", model.input_side()));
             }
-            let dimensions = model.dimensions();
-            (Arc::new(Pictures { info, model }), dimensions)
+            let (dimensions, programs) = (model.dimensions(), executor.into_programs());
+            (Arc::new(Pictures { info, model, device: Arc::clone(device), programs }), dimensions)
         }
         Space::Text => {
-            let model = models::load_text_model(&read(".safetensors")?, &read(".json")?).map_err(|error| error.to_string())?;
-            let dimensions = model.dimensions();
-            (Arc::new(Texts { info, model }), dimensions)
+            let model = models::load_text_model_on(&executor, &read(".safetensors")?, &read(".json")?);
+            let model = model.map_err(|error| error.to_string())?;
+            let (dimensions, programs) = (model.dimensions(), executor.into_programs());
+            (Arc::new(Texts { info, model, device: Arc::clone(device), programs }), dimensions)
         }
     };
     if dimensions == package.dimensions {
@@ -103,6 +152,8 @@ fn load(package: &ModelPackage, folder: &Path) -> Result<Arc<dyn Embedder>, Stri
 struct Pictures {
     info: ModelInfo,
     model: ImageModel,
+    device: Arc<dyn Device>,
+    programs: Vec<Arc<dyn Program>>,
 }
 
 impl Embedder for Pictures {
@@ -110,20 +161,33 @@ impl Embedder for Pictures {
         &self.info
     }
 
-    fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, String> {
+    fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, EmbedError> {
         let mut pixels = Vec::with_capacity(inputs.len() * INPUT_SIDE * INPUT_SIDE * 3);
         for input in inputs {
-            let Input::Picture(picture) = input else { return Err("a text for an image model".to_owned()) };
+            let Input::Picture(picture) = input else { return Err("a text for an image model".to_owned().into()) };
             pixels.extend_from_slice(&picture.0);
         }
-        let flat = self.model.embed(&pixels, inputs.len()).map_err(|error| error.to_string())?;
-        Ok(rows(&flat, self.info.dimensions))
+        Ok(rows(&self.model.embed(&pixels, inputs.len())?, self.info.dimensions))
+    }
+
+    fn place(&self) -> Place {
+        self.device.place()
+    }
+
+    fn device(&self) -> DeviceState {
+        self.device.state()
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.programs.iter().map(|program| program.memory_bytes()).sum()
     }
 }
 
 struct Texts {
     info: ModelInfo,
     model: TextModel,
+    device: Arc<dyn Device>,
+    programs: Vec<Arc<dyn Program>>,
 }
 
 impl Embedder for Texts {
@@ -131,14 +195,25 @@ impl Embedder for Texts {
         &self.info
     }
 
-    fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, String> {
+    fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, EmbedError> {
         let mut texts = Vec::with_capacity(inputs.len());
         for input in inputs {
-            let Input::Text(text) = input else { return Err("a picture for a text model".to_owned()) };
+            let Input::Text(text) = input else { return Err("a picture for a text model".to_owned().into()) };
             texts.push(text.as_str());
         }
-        let flat = self.model.embed(&texts).map_err(|error| error.to_string())?;
-        Ok(rows(&flat, self.info.dimensions))
+        Ok(rows(&self.model.embed(&texts)?, self.info.dimensions))
+    }
+
+    fn place(&self) -> Place {
+        self.device.place()
+    }
+
+    fn device(&self) -> DeviceState {
+        self.device.state()
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.programs.iter().map(|program| program.memory_bytes()).sum()
     }
 }
 
@@ -146,19 +221,19 @@ fn rows(flat: &[f32], dimensions: usize) -> Vec<Vec<f32>> {
     flat.chunks_exact(dimensions).map(<[f32]>::to_vec).collect()
 }
 
-/// Embeds and brings every vector to length 1.
-pub(crate) fn embed(embedder: &dyn Embedder, inputs: &[Input]) -> Result<Vec<Arc<[f32]>>, VisionError> {
-    let vectors = embedder.embed(inputs).map_err(VisionError::Engine)?;
+/// Embeds and brings every vector to length 1. A batch with one vector that has no length fails.
+pub(crate) fn embed(embedder: &dyn Embedder, inputs: &[Input]) -> Result<Vec<Arc<[f32]>>, EmbedError> {
+    let vectors = embedder.embed(inputs)?;
     if vectors.len() != inputs.len() {
-        return Err(VisionError::Engine(format!("{} vectors for {} inputs", vectors.len(), inputs.len())));
+        return Err(EmbedError::Failed(format!("{} vectors for {} inputs", vectors.len(), inputs.len())));
     }
     vectors.into_iter().map(|vector| normalised(vector, embedder.info().dimensions)).collect()
 }
 
-fn normalised(mut vector: Vec<f32>, dimensions: usize) -> Result<Arc<[f32]>, VisionError> {
+fn normalised(mut vector: Vec<f32>, dimensions: usize) -> Result<Arc<[f32]>, EmbedError> {
     let norm = vector.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>().sqrt();
     if vector.len() != dimensions || !norm.is_finite() || norm == 0.0 {
-        return Err(VisionError::Engine(format!("a vector of {} numbers and length {norm}", vector.len())));
+        return Err(EmbedError::Failed(format!("a vector of {} numbers and length {norm}", vector.len())));
     }
     vector.iter_mut().for_each(|number| *number = (f64::from(*number) / norm) as f32);
     Ok(vector.into())

@@ -11,13 +11,15 @@
 //! - The same bytes are never embedded twice by one model: vectors are kept by content.
 //! - A vector is on disk before a record names it, and a record is on disk before Batman is told or a job settled.
 //! - Vectors of two models never mix: every file of vectors belongs to one fingerprint.
-//! - A bad picture fails alone: it stops neither its product's other pictures nor any other product.
+//! - A bad picture fails alone: it stops neither its product's other pictures nor any other product, nor what runs beside it.
+//! - Between a shopper's query and its run stands at most one run of an import, of a bounded time.
 //! - A missing model is a state, not a failure: its queue waits.
 //!
 //! **May forget.** Everything in memory: a restart opens the models again and takes up the jobs whose leases have run out.
 
 mod actor;
 mod config;
+mod devices;
 mod effects;
 mod embedder;
 pub mod logic;
@@ -25,13 +27,16 @@ pub mod models;
 mod oneshot;
 pub mod packages;
 mod records;
+mod residents;
+mod scheduler;
 mod threads;
 mod vectors;
 mod view;
 
 pub use actor::{Args, Nightwing};
 pub use config::Config;
-pub use embedder::{Embedder, Input, InstalledModels, ModelSource};
+pub use devices::{DeviceSetting, DeviceState, Devices};
+pub use embedder::{EmbedError, Embedder, Input, InstalledModels, ModelSource};
 pub use oneshot::{OneShot, OneShotEmbedding, embed_file, embed_text};
 pub use threads::Threads;
 pub use vectors::VectorFile;

@@ -1,6 +1,10 @@
-//! What decides in Nightwing: how bytes become a model's input, which pictures a product is embedded by, and how a job ends.
+//! What decides in Nightwing: how bytes become a model's input, which pictures a product is embedded by, which run of a model comes
+//! next and with what in it, and how a job ends.
 
 pub(crate) mod backlog;
 pub mod jobs;
+pub mod meter;
 pub mod picture;
 pub mod place;
+pub mod residency;
+pub mod schedule;

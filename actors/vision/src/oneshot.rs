@@ -79,7 +79,7 @@ pub fn embed_text(models_dir: &Path, text: &str) -> Result<OneShotEmbedding, Vis
 }
 
 fn run(embedder: &dyn Embedder, input: String, prepared: Input) -> Result<OneShotEmbedding, VisionError> {
-    let vector = embedder::embed(embedder, &[prepared])?.pop();
+    let vector = embedder::embed(embedder, &[prepared]).map_err(|error| VisionError::Engine(error.to_string()))?.pop();
     let vector = vector.ok_or_else(|| VisionError::Engine("the model gave no vector".to_owned()))?;
     Ok(OneShotEmbedding { input, model: embedder.info().name.clone(), embedding: vector.to_vec() })
 }

@@ -295,12 +295,11 @@ async fn a_model_that_fails_or_panics_costs_an_attempt_and_nothing_more() {
         one.title = title.to_owned();
         house.put(one);
     }
-    house.config.text_batch_max = 1;
     house.put(product("fine", &[]));
     house.start().await;
     house.enqueue(QueueName::EmbedText, &["fails", "panics", "fine"]);
     house.settled(3).await;
-    for (id, code) in [("fails", "engine_failed"), ("panics", "decoder_crashed")] {
+    for (id, code) in [("fails", "engine_failed"), ("panics", "engine_crashed")] {
         assert!(matches!(house.settlement(id), Settlement::Retry { error } if error.starts_with(code)), "{:?}", house.settlement(id));
     }
     assert_eq!(house.settlement("fine"), Settlement::Done);

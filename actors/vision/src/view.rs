@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use domain::{ContentHash, ProductId};
 use protocol::releases::ReleaseReader;
-use protocol::vision::{Build, Embedding, ModelInfo, Space, Thumbnail, VisionCounts, VisionReader};
+use protocol::vision::{Build, Embedding, EngineStatus, ModelInfo, Space, Thumbnail, VisionCounts, VisionReader};
 use store::{Keyspace, Record as _, Store};
 
 use crate::effects::thumbnails::Thumbnails;
 use crate::embedder::ModelSource;
 use crate::logic::backlog::Backlog;
 use crate::records::ProductVectors;
+use crate::threads::Threads;
 use crate::vectors::VectorFile;
 
 /// Records read at a time while an index is filled.
@@ -44,6 +45,7 @@ pub struct View {
     /// One for each model of any release.
     files: ArcSwap<Vec<Arc<SpaceFile>>>,
     counts: Counts,
+    threads: ArcSwapOption<Threads>,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +76,7 @@ impl View {
             catalog_len: AtomicU64::new(0),
             files: ArcSwap::default(),
             counts: Counts::default(),
+            threads: ArcSwapOption::empty(),
         };
         for model in view.releases.ledger().models().into_iter().filter(|model| view.models.is_installed(model)) {
             view.use_model(model)?;
@@ -114,6 +117,11 @@ impl View {
     /// The file of a space's model of this fingerprint.
     pub(crate) fn named(&self, space: Space, fingerprint: &str) -> Option<Arc<SpaceFile>> {
         self.files.load().iter().find(|file| file.model.space == space && *file.fingerprint == *fingerprint).cloned()
+    }
+
+    /// Shows how the models on these threads do.
+    pub(crate) fn show(&self, threads: &Arc<Threads>) {
+        self.threads.store(Some(Arc::clone(threads)));
     }
 
     /// The file of the live release's model.
@@ -273,6 +281,10 @@ impl VisionReader for View {
             }
         }
         found
+    }
+
+    fn engines(&self) -> Vec<EngineStatus> {
+        self.threads.load().as_ref().map_or_else(Vec::new, |threads| threads.engines())
     }
 
     fn counts(&self) -> VisionCounts {

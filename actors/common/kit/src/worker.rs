@@ -51,13 +51,21 @@ struct Job<I, O> {
 
 /// Since when each thread of a pool has been at its job; read by the watchdog.
 #[derive(Debug)]
-struct Pulse {
+pub struct Pulse {
     name: &'static str,
     at_work_since: Mutex<Vec<Option<Instant>>>,
 }
 
 impl Pulse {
-    fn set(&self, thread: usize, since: Option<Instant>) {
+    /// For a pool of its own making: the watchdog sees it until it is dropped.
+    pub fn register(name: &'static str, threads: usize) -> Arc<Self> {
+        let pulse = Arc::new(Self { name, at_work_since: Mutex::new(vec![None; threads]) });
+        PULSES.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&pulse));
+        pulse
+    }
+
+    /// A thread has begun its job at `since`, or, with `None`, ended it.
+    pub fn set(&self, thread: usize, since: Option<Instant>) {
         let mut threads = self.at_work_since.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = threads.get_mut(thread) {
             *slot = since;
@@ -103,8 +111,7 @@ impl<I: Send + 'static, O: Send + 'static> Workers<I, O> {
         let (queue, jobs) = bounded::<Job<I, O>>(queue_max);
         let make = Arc::new(make);
         let busy = Arc::new(AtomicUsize::new(0));
-        let pulse = Arc::new(Pulse { name, at_work_since: Mutex::new(vec![None; threads]) });
-        PULSES.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&pulse));
+        let pulse = Pulse::register(name, threads);
         let mut handles = Vec::with_capacity(threads);
         for index in 0..threads {
             let (jobs, make, busy, pulse) = (jobs.clone(), Arc::clone(&make), Arc::clone(&busy), Arc::clone(&pulse));

@@ -185,6 +185,37 @@ pub trait VisionReader: Send + Sync {
     }
     /// Pictures and texts embedded since the start, and how many failed.
     fn counts(&self) -> VisionCounts;
+    /// How the models that were used since the start do.
+    fn engines(&self) -> Vec<EngineStatus> {
+        Vec::new()
+    }
+}
+
+/// How a model does, on what runs it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EngineStatus {
+    /// Its name.
+    pub model: String,
+    /// What it embeds.
+    pub space: Space,
+    /// As in [`ModelInfo`].
+    pub fingerprint: String,
+    /// What runs it now, for people.
+    pub device: String,
+    /// Why that is not the GPU that should.
+    pub fallback: Option<String>,
+    /// Memory of its weights.
+    pub memory_bytes: u64,
+    /// The most pictures (or short texts) that fit into one run.
+    pub batch_max: usize,
+    /// How often memory did not suffice for a run.
+    pub out_of_memory: u64,
+    /// Pictures or texts a second over the last minute.
+    pub per_second: f64,
+    /// Half of the last queries were answered within this time of being prepared, in milliseconds.
+    pub query_p50_ms: Option<f64>,
+    /// 99 of 100 of them were.
+    pub query_p99_ms: Option<f64>,
 }
 
 /// How far the vectors of a model are.

@@ -5,6 +5,7 @@ use axum::response::Html;
 use maud::{Markup, html};
 use protocol::ingest::RunStatus;
 use protocol::registry::{ActorState, ActorStatus};
+use protocol::vision::EngineStatus;
 use serde::Deserialize;
 
 use crate::extract::Params;
@@ -186,6 +187,7 @@ fn models(registry: &Registry) -> Markup {
             h2 #index-heading { "Index and models" }
             dl .facts #index data-live {
                 @for model in &registry.models { (row(&format!("Model for {}s", model.space.as_str()), format!("{} · {} numbers", model.name, model.dimensions))) }
+                @for engine in &registry.engines { (row(&format!("Embedding {}s", engine.space.as_str()), engine_line(engine))) }
                 @if registry.models.is_empty() { (row("Models", "none installed: search by keywords alone".to_owned())) }
                 (row("Keyword index", format!("{} products", thousands(index.keyword_products))))
                 (row("Vectors in memory", bytes(index.vector_bytes as u64)))
@@ -195,6 +197,24 @@ fn models(registry: &Registry) -> Markup {
             }
         }
     }
+}
+
+/// Where a model runs and how fast, in a line.
+fn engine_line(engine: &EngineStatus) -> String {
+    let mut line = engine.device.clone();
+    if let Some(reason) = &engine.fallback {
+        line.push_str(&format!(" (no GPU: {reason})"));
+    }
+    if engine.per_second > 0.0 {
+        line.push_str(&format!(" · {:.1}/s over the last minute", engine.per_second));
+    }
+    if let (Some(p50), Some(p99)) = (engine.query_p50_ms, engine.query_p99_ms) {
+        line.push_str(&format!(" · queries {p50:.0} ms, 99 of 100 within {p99:.0} ms"));
+    }
+    if engine.out_of_memory > 0 {
+        line.push_str(&format!(" · out of memory {} times, {} at a time", engine.out_of_memory, engine.batch_max));
+    }
+    line
 }
 
 fn bytes(count: u64) -> String {

@@ -8,7 +8,7 @@ use domain::ProductId;
 use protocol::queue::{DeadLetter, QueueDepth, QueueMsg, QueueName};
 use protocol::registry::ActorStatus;
 use protocol::search::IndexStats;
-use protocol::vision::{ModelInfo, VisionCounts};
+use protocol::vision::{EngineStatus, ModelInfo, VisionCounts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -91,6 +91,9 @@ pub(crate) struct Registry {
     /// `name`, `space`, `dimensions`, `fingerprint`.
     #[schema(value_type = Vec<Object>)]
     pub models: Vec<ModelInfo>,
+    /// How the models that were used do: `model`, `space`, `device`, `fallback`, `batch_max`, `per_second`, `query_p50_ms`, `query_p99_ms`.
+    #[schema(value_type = Vec<Object>)]
+    pub engines: Vec<EngineStatus>,
     /// Pictures and texts embedded since the start.
     #[schema(value_type = Object)]
     pub embedded: VisionCounts,
@@ -114,6 +117,7 @@ impl Registry {
             queues: QueueName::ALL.into_iter().map(queue).collect(),
             index: app.house.searcher.stats(),
             models: app.house.vision.models(),
+            engines: app.house.vision.engines(),
             embedded: app.house.vision.counts(),
             catalog: CatalogStatus { products: catalog.len(), version: catalog.version() },
         }

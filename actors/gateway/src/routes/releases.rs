@@ -5,7 +5,7 @@ use axum::extract::{Path, Request, State};
 use kit::Context;
 use protocol::registry::RegistryMsg;
 use protocol::releases::{Command, Definition, Ledger, Order, Rank, RankChange, Release};
-use protocol::vision::{Build, ModelInfo, Space};
+use protocol::vision::{Build, EngineStatus, ModelInfo, Space};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -81,6 +81,10 @@ pub(crate) struct Models {
     /// The live ones: `name`, `space`, `dimensions`, `fingerprint`.
     #[schema(value_type = Vec<Object>)]
     pub models: Vec<ModelInfo>,
+    /// How those in memory do: `name`, `space`, `device`, `fallback`, `memory_bytes`, `batch_max`, `out_of_memory`, `per_second`,
+    /// `query_p50_ms`, `query_p99_ms`.
+    #[schema(value_type = Vec<Object>)]
+    pub engines: Vec<EngineStatus>,
     /// All that a release can be made of.
     pub known: Vec<KnownModel>,
     pub releases: Vec<ReleaseState>,
@@ -134,7 +138,7 @@ async fn known(app: &App) -> Answer<Vec<(ModelInfo, bool)>> {
 pub(crate) async fn models(State(app): State<App>) -> Answer<Json<Models>> {
     let known = known(&app).await?.into_iter().map(|(model, is_installed)| KnownModel { model, is_installed }).collect();
     let history = app.house.releases.ledger().history.iter().rev().cloned().map(promotion).collect();
-    Ok(Json(Models { models: app.house.vision.models(), known, releases: states(&app), history }))
+    Ok(Json(Models { models: app.house.vision.models(), engines: app.house.vision.engines(), known, releases: states(&app), history }))
 }
 
 fn promotion(RankChange { at_ms, release, from, to, is_held, by, reason }: RankChange) -> Promotion {

@@ -324,6 +324,9 @@ async fn pages_show_what_there_is_and_nothing_slips_into_them() {
     assert!(page("/store/p/none").await.contains("gone"));
     let console = page("/console").await;
     assert!(console.contains("batman") && console.contains("<progress max=\"1\" value=\"0.5\"") && console.contains(":redrive"));
+    assert!(
+        console.contains("CPU, AVX-512, 1 thread (no GPU: the device was lost) · 41.5/s") && console.contains("99 of 100 within 20 ms")
+    );
     assert!(page(&format!("/console/feeds/{}", RunId(1))).await.contains("Nothing was refused."));
     assert!(page("/docs").await.contains("/v1/search"));
     let (media, body) = form("image", b"no picture", &[]);

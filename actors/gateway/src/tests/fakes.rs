@@ -17,7 +17,9 @@ use protocol::registry::{ActorState, ActorStatus, RegistryMsg, RegistryReader, S
 use protocol::releases::{Definition, Ledger, ReleaseReader};
 use protocol::search::SearchQuery;
 use protocol::session::{OfferReader, OfferState};
-use protocol::vision::{Build, Embedding, ModelInfo, PictureQuery, Space, Thumbnail, VisionCounts, VisionError, VisionMsg, VisionReader};
+use protocol::vision::{
+    Build, Embedding, EngineStatus, ModelInfo, PictureQuery, Space, Thumbnail, VisionCounts, VisionError, VisionMsg, VisionReader,
+};
 use tokio::sync::watch;
 
 use super::behaviour::{self, Learned};
@@ -525,5 +527,21 @@ impl VisionReader for Readers {
 
     fn counts(&self) -> VisionCounts {
         VisionCounts { images_embedded: 54, texts_embedded: 54, reused: 3, rejected: 1 }
+    }
+
+    fn engines(&self) -> Vec<EngineStatus> {
+        vec![EngineStatus {
+            model: "efficientnet-lite0".into(),
+            space: Space::Image,
+            fingerprint: "0123456789abcdef".into(),
+            device: "CPU, AVX-512, 1 thread".into(),
+            fallback: Some("the device was lost".into()),
+            memory_bytes: 18_000_000,
+            batch_max: 16,
+            out_of_memory: 2,
+            per_second: 41.5,
+            query_p50_ms: Some(12.4),
+            query_p99_ms: Some(19.8),
+        }]
     }
 }

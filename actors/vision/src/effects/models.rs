@@ -6,6 +6,7 @@ use protocol::vision::ModelInfo;
 
 use crate::actor::Args;
 use crate::embedder::Embedder;
+use crate::logic::residency::Role;
 
 /// A model that was looked for.
 pub(crate) struct Loaded {
@@ -15,14 +16,15 @@ pub(crate) struct Loaded {
 }
 
 /// Loads a model, if it is installed.
-pub(crate) async fn load(args: &Args, model: ModelInfo) -> Loaded {
-    let (models, wanted) = (Arc::clone(&args.models), model.clone());
+pub(crate) async fn load(args: &Args, model: ModelInfo, role: Role) -> Loaded {
+    let (models, residents, wanted) = (Arc::clone(&args.models), Arc::clone(args.threads.residents()), model.clone());
     let load = move || {
         if !models.is_installed(&wanted) {
             return None;
         }
         let started = std::time::Instant::now();
-        let loaded = models.load(&wanted);
+        let (source, what) = (Arc::clone(&models), wanted.clone());
+        let loaded = residents.admit(role, Box::new(move || source.load(&what)));
         metrics::histogram!("gotham_vision_stage_seconds", "stage" => "load").record(started.elapsed().as_secs_f64());
         let is_it = |embedder: Arc<dyn Embedder>| {
             if *embedder.info() == wanted { Ok(embedder) } else { Err("it is not the model of the release".to_owned()) }

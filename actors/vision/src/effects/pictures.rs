@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::logic::jobs::Failure;
 use crate::logic::picture::{self, PictureError, Pixels};
 use crate::logic::place::Place;
+use crate::logic::schedule::{Effort, Lane};
 use crate::records::PictureState;
 use crate::threads::Threads;
 use crate::view::SpaceFile;
@@ -60,7 +61,7 @@ impl Pictures {
             return self.at_server(context, image, &url, known).await;
         }
         let (pictures, key) = (self.clone(), PictureState::key(image));
-        let found = self.threads.import.run(context, move || pictures.on_disk(key, &place, known)).await;
+        let found = self.on_thread(context, move || pictures.on_disk(key, &place, known)).await;
         found.map_err(|error| work_failure(&error))?
     }
 
@@ -79,7 +80,7 @@ impl Pictures {
         match (fetched.map_err(|error| fetch_failure(&error))?, known) {
             (Some(fetched), _) => {
                 let (pictures, source) = (self.clone(), Source { bytes: fetched.bytes, validators: fetched.validators });
-                let found = self.threads.import.run(context, move || pictures.digest(key, source)).await;
+                let found = self.on_thread(context, move || pictures.digest(key, source)).await;
                 found.map_err(|error| work_failure(&error))?
             }
             (None, Some(known)) => {
@@ -88,6 +89,10 @@ impl Pictures {
             }
             (None, None) => Err(Failure::passing("http_status", "the server sent no picture")),
         }
+    }
+
+    async fn on_thread<T: Send + 'static>(&self, context: &Context, work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkError> {
+        self.threads.scheduler().run(Lane::Import, Effort::Heavy, context, move |_| work()).await
     }
 
     fn on_disk(&self, key: Vec<u8>, place: &Place, known: Option<PictureState>) -> Result<Found, Failure> {

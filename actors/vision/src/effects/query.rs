@@ -1,18 +1,22 @@
-//! Queries: a few pictures or texts, embedded on threads of their own, so that they never stand behind an import.
+//! Queries: a few pictures or texts. Prepared on the threads and handed to their model from there, ahead of any import.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use domain::ContentHash;
+use futures_util::future::join_all;
 use image::RgbImage;
-use kit::{Context, Reply};
+use kit::{Context, Reply, WorkError};
 use protocol::vision::{Crop, EMBED_BATCH_MAX, Embedding, PictureQuery, Space, VisionError};
+use tokio::sync::oneshot;
 
 use super::pictures::stage;
 use crate::actor::Args;
 use crate::config::Config;
-use crate::embedder::{self, Embedder, Input};
+use crate::embedder::{Embedder, Input};
 use crate::logic::picture::{self, PictureError};
+use crate::logic::schedule::{Effort, Lane};
+use crate::scheduler::{self, Handle, Refusal, Turn};
 use crate::view::SpaceFile;
 
 /// What a query is made of.
@@ -35,6 +39,16 @@ impl Ask {
             Self::Images(images) => images.len(),
         }
     }
+
+    /// What is prepared together: all texts; the crops of one picture that stand side by side.
+    fn parts(self) -> Vec<Ask> {
+        match self {
+            Self::Texts(_) => vec![self],
+            Self::Images(images) => {
+                images.chunk_by(|one, next| one.bytes == next.bytes).map(|images| Self::Images(images.to_vec())).collect()
+            }
+        }
+    }
 }
 
 /// One answer an input.
@@ -50,57 +64,101 @@ pub(crate) fn answer(args: &Args, model: Option<(Arc<dyn Embedder>, Arc<SpaceFil
     let Some((embedder, file)) = model else {
         return reply.send(refuse(&VisionError::NoModel(space)));
     };
-    let (threads, config) = (Arc::clone(&args.threads), Arc::clone(&args.config));
+    let query = Query { config: Arc::clone(&args.config), scheduler: args.threads.scheduler().clone(), embedder, file, context };
     tokio::spawn(async move {
-        let work = move || embed(&config, embedder.as_ref(), &file, ask);
-        let answers = threads.query.run(&context, work).await;
-        reply.send(answers.unwrap_or_else(|error| vec![Err(VisionError::Busy(error.to_string())); count]));
+        let started = Instant::now();
+        let answers = join_all(ask.parts().into_iter().map(|part| query.clone().answer(part))).await;
+        stage("query", started);
+        reply.send(answers.into_iter().flatten().collect());
     });
 }
 
-fn embed(config: &Config, embedder: &dyn Embedder, file: &SpaceFile, ask: Ask) -> Answers {
-    let started = Instant::now();
-    let batch_max = if ask.space() == Space::Image { config.image_batch_max } else { config.text_batch_max };
-    let mut answers: Vec<Option<Result<Embedding, VisionError>>> = Vec::new();
-    let mut inputs = Vec::new();
-    let mut waiting = Vec::new();
-    let mut sort_in = |content: ContentHash, input: &mut dyn FnMut() -> Result<Input, VisionError>| {
-        if let Ok(Some(vector)) = file.file.get(content) {
-            return answers.push(Some(Ok(Embedding { vector, content, fingerprint: Arc::clone(&file.fingerprint) })));
+/// What all parts of a query need.
+#[derive(Clone)]
+struct Query {
+    config: Arc<Config>,
+    scheduler: Handle,
+    embedder: Arc<dyn Embedder>,
+    file: Arc<SpaceFile>,
+    context: Context,
+}
+
+/// An input on its way.
+enum Prepared {
+    Known(Result<Embedding, VisionError>),
+    Waits(ContentHash, oneshot::Receiver<scheduler::Answer>),
+}
+
+impl Query {
+    async fn answer(self, part: Ask) -> Answers {
+        let (count, deadline, fingerprint) = (part.len(), self.context.deadline, Arc::clone(&self.file.fingerprint));
+        let effort = if part.space() == Space::Text { Effort::Glance } else { Effort::Heavy };
+        let (scheduler, context) = (self.scheduler.clone(), self.context.clone());
+        let prepared = scheduler.run(Lane::Query, effort, &context, move |turn| self.prepare(&part, turn)).await;
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(error @ WorkError::Panicked { .. }) => return vec![Err(VisionError::Engine(error.to_string())); count],
+            Err(error) => return vec![Err(VisionError::Busy(error.to_string())); count],
+        };
+        let mut answers = Vec::with_capacity(count);
+        for one in prepared {
+            answers.push(match one {
+                Prepared::Known(answer) => answer,
+                Prepared::Waits(content, answer) => match tokio::time::timeout_at(deadline, answer).await {
+                    Ok(Ok(Ok(vector))) => Ok(Embedding { vector, content, fingerprint: Arc::clone(&fingerprint) }),
+                    Ok(Ok(Err(refusal))) => Err(refusal.into()),
+                    Ok(Err(_)) => Err(VisionError::Busy("the threads have stopped".to_owned())),
+                    Err(_) => Err(VisionError::Busy("not done in time".to_owned())),
+                },
+            });
         }
-        match input() {
-            Ok(input) => {
-                waiting.push((answers.len(), content));
-                inputs.push(input);
-                answers.push(None);
+        answers
+    }
+
+    /// Looks up what is known, and hands what is not to the model.
+    fn prepare(&self, part: &Ask, turn: Turn) -> Vec<Prepared> {
+        let mut inputs = Vec::new();
+        let mut prepared: Vec<Result<Prepared, ContentHash>> = Vec::new();
+        let mut sort_in = |content: ContentHash, input: &mut dyn FnMut() -> Result<Input, VisionError>| {
+            if let Ok(Some(vector)) = self.file.file.get(content) {
+                return prepared.push(Ok(Prepared::Known(Ok(Embedding { vector, content, fingerprint: Arc::clone(&self.file.fingerprint) }))));
             }
-            Err(error) => answers.push(Some(Err(error))),
-        }
-    };
-    match &ask {
-        Ask::Texts(texts) => {
-            texts.iter().for_each(|text| sort_in(ContentHash::of(text.as_bytes()), &mut || Ok(Input::Text(text.clone()))));
-        }
-        Ask::Images(images) => {
-            let mut decoder = Decoder { config, last: None };
-            for query in images {
-                let whole = ContentHash::of(&query.bytes);
-                let content = query.crop.map_or(whole, |crop| cropped_content(whole, crop));
-                sort_in(content, &mut || decoder.input(whole, query));
+            prepared.push(match input() {
+                Ok(input) => {
+                    inputs.push(input);
+                    Err(content)
+                }
+                Err(error) => Ok(Prepared::Known(Err(error))),
+            });
+        };
+        match part {
+            Ask::Texts(texts) => {
+                texts.iter().for_each(|text| sort_in(ContentHash::of(text.as_bytes()), &mut || Ok(Input::Text(text.clone()))));
             }
+            Ask::Images(images) => {
+                let mut decoder = Decoder { config: &self.config, last: None };
+                for query in images {
+                    let whole = ContentHash::of(&query.bytes);
+                    let content = query.crop.map_or(whole, |crop| cropped_content(whole, crop));
+                    sort_in(content, &mut || decoder.input(whole, query));
+                }
+            }
+        }
+        let mut waiting = self.scheduler.submit(&self.embedder, Lane::Query, &self.context, inputs, Some(turn)).into_iter();
+        let lost = || Prepared::Known(Err(VisionError::Engine("the input was lost".to_owned())));
+        let mut waits = |content| waiting.next().map_or_else(lost, |answer| Prepared::Waits(content, answer));
+        prepared.into_iter().map(|one| one.unwrap_or_else(&mut waits)).collect()
+    }
+}
+
+impl From<Refusal> for VisionError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Busy(detail) => Self::Busy(detail),
+            Refusal::Engine(detail) => Self::Engine(detail),
+            Refusal::Crashed(detail) => Self::Engine(format!("it crashed: {detail}")),
         }
     }
-    for (inputs, waiting) in inputs.chunks(batch_max).zip(waiting.chunks(batch_max)) {
-        match embedder::embed(embedder, inputs) {
-            Ok(vectors) => waiting.iter().zip(vectors).for_each(|((at, content), vector)| {
-                answers[*at] = Some(Ok(Embedding { vector, content: *content, fingerprint: Arc::clone(&file.fingerprint) }))
-            }),
-            Err(error) => waiting.iter().for_each(|(at, _)| answers[*at] = Some(Err(error.clone()))),
-        }
-    }
-    stage("query", started);
-    let unanswered = || Err(VisionError::Engine("the model gave no vector".to_owned()));
-    answers.into_iter().map(|answer| answer.unwrap_or_else(unanswered)).collect()
 }
 
 /// Names what a crop shows: the same for the same picture and rectangle, never the name of the whole picture.

@@ -2,6 +2,9 @@
 //!
 //! The order is the guarantee: vectors to disk, then the records that name them, then Batman, then the settlement. Whatever ends a
 //! round early leaves jobs unsettled; they come back when their lease runs out and find the vectors that were already made.
+//!
+//! Stages overlap: while one picture is embedded the next ones are read, and while a batch's vectors are told to Batman the next batch is
+//! read. Between reading and embedding stands a bounded number of pictures.
 
 pub(crate) mod build;
 
@@ -11,18 +14,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::{ContentHash, ImageRef, ProductId};
+use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, stream};
 use kit::{Context, Priority};
 use protocol::queue::{LeasedJob, QueueMsg, QueueName, Settlement};
 use protocol::search::{SearchError, SearchMsg, UPSERT_VECTORS_MAX, VectorEntry};
-use protocol::vision::{Space, VisionError};
+use protocol::vision::Space;
 use store::{Durability, Keyspace, Op, Record as _, StoreError};
 
-use super::pictures::{Found, Pictures, stage, work_failure};
+use super::pictures::{Found, Pictures, stage};
 use crate::actor::Args;
-use crate::embedder::{self, Embedder, Input};
+use crate::embedder::{Embedder, Input};
 use crate::logic::jobs::{self, Failure, Keep};
+use crate::logic::schedule::{Effort, Lane};
 use crate::records::ProductVectors;
+use crate::scheduler::Refusal;
 use crate::view::SpaceFile;
 
 /// For a neighbour that answers at once when it is there.
@@ -76,22 +82,64 @@ pub(crate) struct Round {
 #[derive(Default)]
 struct Findings {
     pictures: HashMap<ImageRef, Result<ContentHash, Failure>>,
-    inputs: Vec<(ContentHash, Input)>,
+    texts: Vec<(ContentHash, Input)>,
     failed: HashMap<ContentHash, Failure>,
     ops: Vec<Op>,
+}
+
+/// A batch of jobs whose vectors are on disk.
+struct Embedded {
+    jobs: Vec<LeasedJob>,
+    wishes: Vec<Wish>,
+    findings: Findings,
 }
 
 impl Round {
     /// Works until the queue is empty, or another model is live.
     pub(crate) async fn run(&self) -> Result<(), Stop> {
-        while self.args.view.is_live(&self.file.model) {
-            let jobs = self.lease().await?;
-            if jobs.is_empty() {
-                return Ok(());
+        let mut behind = None;
+        loop {
+            let finish = async {
+                match behind.take() {
+                    Some(embedded) => self.finish(embedded).await,
+                    None => Ok(()),
+                }
+            };
+            // Whatever becomes of the next batch, this one is brought to its end.
+            let (ahead, finished) = futures_util::join!(self.begin(), finish);
+            finished?;
+            match ahead? {
+                Some(embedded) => behind = Some(embedded),
+                None => return Ok(()),
             }
-            self.batch(jobs).await?;
         }
-        Ok(())
+    }
+
+    /// Takes jobs and embeds what is new in them; `None` when there are none, or another model is live.
+    async fn begin(&self) -> Result<Option<Embedded>, Stop> {
+        let jobs = if self.args.view.is_live(&self.file.model) { self.lease().await? } else { Vec::new() };
+        if jobs.is_empty() {
+            return Ok(None);
+        }
+        let context = self.context();
+        let (wishes, mut findings) = self.look_up(&jobs);
+        let made = self.embed(&context, &wishes, &mut findings).await;
+        self.keep(&context, made).await?;
+        Ok(Some(Embedded { jobs, wishes, findings }))
+    }
+
+    /// Records, Batman, settlement.
+    async fn finish(&self, embedded: Embedded) -> Result<(), Stop> {
+        let Embedded { jobs, wishes, mut findings } = embedded;
+        let (entries, settlements) = self.conclude(&jobs, &wishes, &mut findings);
+        if !findings.ops.is_empty() {
+            let started = Instant::now();
+            self.args.store.commit(std::mem::take(&mut findings.ops), Durability::Flushed).await?;
+            stage("commit", started);
+        }
+        self.args.view.touch_others(&self.file.model, jobs.iter().map(|job| job.spec.product.clone()));
+        self.upsert(entries).await?;
+        self.settle(settlements).await
     }
 
     fn space(&self) -> Space {
@@ -116,22 +164,6 @@ impl Round {
         jobs.map_err(|error| Stop::Later(error.to_string()))
     }
 
-    async fn batch(&self, jobs: Vec<LeasedJob>) -> Result<(), Stop> {
-        let context = self.context();
-        let (wishes, mut findings) = self.look_up(&jobs);
-        self.read_pictures(&context, &wishes, &mut findings).await;
-        self.embed(&context, &mut findings).await?;
-        let (entries, settlements) = self.conclude(&jobs, &wishes, &mut findings);
-        if !findings.ops.is_empty() {
-            let started = Instant::now();
-            self.args.store.commit(std::mem::take(&mut findings.ops), Durability::Flushed).await?;
-            stage("commit", started);
-        }
-        self.args.view.touch_others(&self.file.model, jobs.iter().map(|job| job.spec.product.clone()));
-        self.upsert(entries).await?;
-        self.settle(settlements).await
-    }
-
     /// What each job wants, and the texts that are new.
     fn look_up(&self, jobs: &[LeasedJob]) -> (Vec<Wish>, Findings) {
         let catalog = self.args.catalog.snapshot();
@@ -147,16 +179,19 @@ impl Round {
             if self.file.file.contains(content) || !seen.insert(content) {
                 self.count(&self.args.view.counters().reused, 1);
             } else {
-                findings.inputs.push((content, Input::Text(text)));
+                findings.texts.push((content, Input::Text(text)));
             }
             Wish::Text(content)
         };
         let wishes = jobs.iter().map(&mut wish).collect();
+        // Texts of one length share a run.
+        findings.texts.sort_by_key(|(_, input)| if let Input::Text(text) = input { text.len() } else { 0 });
         (wishes, findings)
     }
 
-    /// Reads every picture that a job wants, each once, several at a time.
-    async fn read_pictures(&self, context: &Context, wishes: &[Wish], findings: &mut Findings) {
+    /// Reads every picture that a job wants, each once and several at a time, and embeds what is new as it comes in.
+    async fn embed(&self, context: &Context, wishes: &[Wish], findings: &mut Findings) -> Vec<(ContentHash, Arc<[f32]>)> {
+        let config = &self.args.config;
         let wanted: HashSet<&ImageRef> = wishes.iter().filter_map(Wish::pictures).flatten().collect();
         // Owned, so that the futures borrow nothing of the set.
         let wanted: Vec<ImageRef> = wanted.into_iter().cloned().collect();
@@ -164,74 +199,77 @@ impl Round {
             let found = self.pictures.find(context, &image).await;
             (image, found)
         });
-        let mut reading = reading.buffer_unordered(self.args.config.pictures_in_flight_max);
-        let mut seen = HashSet::new();
-        while let Some((image, found)) = reading.next().await {
-            let outcome = found.map(|Found { content, pixels, remember }| {
-                findings.ops.extend(remember);
-                match pixels {
-                    Some(pixels) if seen.insert(content) => findings.inputs.push((content, Input::Picture(pixels))),
-                    _ => self.count(&self.args.view.counters().reused, 1),
-                }
-                content
-            });
-            if let Err(failure) = &outcome {
-                metrics::counter!("gotham_vision_failures_total", "code" => failure.code).increment(1);
-                if !failure.is_transient {
-                    self.count(&self.args.view.counters().rejected, 1);
-                }
+        let mut reading = reading.buffer_unordered(config.pictures_in_flight_max);
+        let mut texts = std::mem::take(&mut findings.texts).into_iter();
+        let (mut seen, mut embedding, mut made) = (HashSet::new(), FuturesUnordered::new(), Vec::new());
+        loop {
+            let has_room = embedding.len() < config.import_queue_max;
+            let part: Vec<_> = texts.by_ref().take(config.import_queue_max - embedding.len()).collect();
+            if !part.is_empty() {
+                embedding.extend(self.hand_over(context, part));
             }
-            findings.pictures.insert(image, outcome);
+            tokio::select! {
+                Some((image, found)) = reading.next(), if has_room => {
+                    if let Some(new) = self.note(findings, &mut seen, image, found) {
+                        embedding.extend(self.hand_over(context, vec![new]));
+                    }
+                }
+                Some((content, answer)) = embedding.next(), if !embedding.is_empty() => match answer {
+                    Ok(vector) => made.push((content, vector)),
+                    Err(failure) => {
+                        metrics::counter!("gotham_vision_failures_total", "code" => failure.code).increment(1);
+                        findings.failed.insert(content, failure);
+                    }
+                },
+                else => return made,
+            }
         }
     }
 
-    /// Embeds what is new, batches side by side on the threads, and writes the vectors to disk.
-    async fn embed(&self, context: &Context, findings: &mut Findings) -> Result<(), Stop> {
-        let config = &self.args.config;
-        let batch_max = if self.space() == Space::Image { config.image_batch_max } else { config.text_batch_max };
-        let mut inputs = std::mem::take(&mut findings.inputs);
-        // Texts of one length share a batch.
-        inputs.sort_by_key(|(_, input)| if let Input::Text(text) = input { text.len() } else { 0 });
-        let mut batches: Vec<Vec<(ContentHash, Input)>> = Vec::new();
-        while !inputs.is_empty() {
-            batches.push(inputs.drain(..inputs.len().min(batch_max)).collect());
-        }
-        let running = stream::iter(batches).map(|batch| self.embed_batch(context, batch));
-        let mut running = running.buffer_unordered(self.args.threads.import_count * 2);
-        let mut made = Vec::new();
-        while let Some((contents, vectors)) = running.next().await {
-            match vectors {
-                Ok(vectors) => made.extend(contents.into_iter().zip(vectors)),
-                Err(failure) => {
-                    metrics::counter!("gotham_vision_failures_total", "code" => failure.code).increment(contents.len() as u64);
-                    findings.failed.extend(contents.into_iter().map(|content| (content, failure.clone())));
-                }
+    /// Notes what became of a picture; gives the model's input where its content is new.
+    fn note(
+        &self,
+        findings: &mut Findings,
+        seen: &mut HashSet<ContentHash>,
+        image: ImageRef,
+        found: Result<Found, Failure>,
+    ) -> Option<(ContentHash, Input)> {
+        let mut new = None;
+        let outcome = found.map(|Found { content, pixels, remember }| {
+            findings.ops.extend(remember);
+            match pixels {
+                Some(pixels) if seen.insert(content) => new = Some((content, Input::Picture(pixels))),
+                _ => self.count(&self.args.view.counters().reused, 1),
+            }
+            content
+        });
+        if let Err(failure) = &outcome {
+            metrics::counter!("gotham_vision_failures_total", "code" => failure.code).increment(1);
+            if !failure.is_transient {
+                self.count(&self.args.view.counters().rejected, 1);
             }
         }
-        self.keep(context, made).await
+        findings.pictures.insert(image, outcome);
+        new
     }
 
-    async fn embed_batch(
+    /// Hands inputs to the model, side by side with what is there already.
+    fn hand_over(
         &self,
         context: &Context,
-        batch: Vec<(ContentHash, Input)>,
-    ) -> (Vec<ContentHash>, Result<Vec<Arc<[f32]>>, Failure>) {
-        let (contents, inputs): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        metrics::histogram!("gotham_vision_batch_size", "space" => self.space().as_str()).record(contents.len() as f64);
-        let embedder = Arc::clone(&self.embedder);
-        let work = move || {
-            let started = Instant::now();
-            let vectors = embedder::embed(embedder.as_ref(), &inputs);
-            stage("embed", started);
-            vectors
-        };
-        let vectors = match self.args.threads.import.run(context, work).await {
-            Ok(Ok(vectors)) => Ok(vectors),
-            Ok(Err(error @ VisionError::Busy(_))) => Err(Failure::passing("busy", error.to_string())),
-            Ok(Err(error)) => Err(Failure::passing("engine_failed", error.to_string())),
-            Err(error) => Err(Failure { is_transient: true, ..work_failure(&error) }),
-        };
-        (contents, vectors)
+        part: Vec<(ContentHash, Input)>,
+    ) -> impl Iterator<Item = impl Future<Output = (ContentHash, Result<Arc<[f32]>, Failure>)> + use<>> + use<> {
+        let (contents, inputs): (Vec<_>, Vec<_>) = part.into_iter().unzip();
+        let answers = self.args.threads.scheduler().submit(&self.embedder, Lane::Import, context, inputs, None);
+        let deadline = context.deadline;
+        contents.into_iter().zip(answers).map(move |(content, answer)| async move {
+            let answer = match tokio::time::timeout_at(deadline, answer).await {
+                Ok(Ok(answer)) => answer.map_err(Failure::from),
+                Ok(Err(_)) => Err(Failure::passing("busy", "the threads have stopped")),
+                Err(_) => Err(Failure::passing("busy", "not done in time")),
+            };
+            (content, answer)
+        })
     }
 
     /// Writes new vectors to disk.
@@ -247,7 +285,13 @@ impl Round {
             stage("store", started);
             written
         };
-        let written = self.args.threads.import.run(context, work).await.map_err(|error| Stop::Later(error.to_string()))?;
+        let written = self
+            .args
+            .threads
+            .scheduler()
+            .run(Lane::Import, Effort::Heavy, context, move |_| work())
+            .await
+            .map_err(|error| Stop::Later(error.to_string()))?;
         written.map_err(|error| Stop::Storage(error.to_string()))?;
         let counters = self.args.view.counters();
         self.count(if self.space() == Space::Image { &counters.images_embedded } else { &counters.texts_embedded }, count);
@@ -328,6 +372,17 @@ impl Round {
 
     fn count(&self, counter: &AtomicU64, by: u64) {
         counter.fetch_add(by, Ordering::Relaxed);
+    }
+}
+
+/// None of them is the input's own fault for certain.
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Busy(detail) => Self::passing("busy", detail),
+            Refusal::Engine(detail) => Self::passing("engine_failed", detail),
+            Refusal::Crashed(detail) => Self::passing("engine_crashed", detail),
+        }
     }
 }
 

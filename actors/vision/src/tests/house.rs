@@ -17,7 +17,7 @@ use store::MemoryStore;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use crate::{Args, Config, Embedder, Input, ModelSource, Nightwing, Threads, View};
+use crate::{Args, Config, EmbedError, Embedder, Input, ModelSource, Nightwing, Threads, View};
 
 /// Generations of models that are known.
 const GENERATIONS: usize = 4;
@@ -259,11 +259,11 @@ impl Embedder for Fake {
         &self.info
     }
 
-    fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, String> {
+    fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, EmbedError> {
         let one = |input: &Input| {
             let bytes = match input {
                 Input::Picture(pixels) => pixels.0.as_slice(),
-                Input::Text(text) if text.starts_with("fails") => return Err("it fails".to_owned()),
+                Input::Text(text) if text.starts_with("fails") => return Err("it fails".to_owned().into()),
                 Input::Text(text) if text.starts_with("panics") => panic!("it panics"),
                 Input::Text(text) => {
                     let gate = lock(&self.models.gate).clone();
@@ -314,8 +314,7 @@ impl House {
         let (search, probe) = scene.probe("batman").await;
         let answers = batman.clone();
         probe.answer_all(move |message| answers.answer(message));
-        let config =
-            Config { import_threads: 2, query_threads: 1, tick_interval_ms: 100, image_pixels_max: 2_000_000, ..Config::default() };
+        let config = Config { threads: 4, tick_interval_ms: 100, image_pixels_max: 2_000_000, ..Config::default() };
         let (view, nightwing) = (Arc::new(view), Address::new("nightwing", 1024));
         Self {
             config,

@@ -120,13 +120,13 @@ impl Build {
             let text = revision.product.embedding_text();
             let content = ContentHash::of(text.as_bytes());
             if !round.file.file.contains(content) && seen.insert(content) {
-                findings.inputs.push((content, Input::Text(text)));
+                findings.texts.push((content, Input::Text(text)));
             }
             Wish::Text(content)
         };
         let wishes: Vec<Wish> = products.iter().map(|revision| wish(revision)).collect();
-        round.read_pictures(&context, &wishes, &mut findings).await;
-        round.embed(&context, &mut findings).await?;
+        let made = round.embed(&context, &wishes, &mut findings).await;
+        round.keep(&context, made).await?;
         let ops = std::mem::take(&mut findings.ops);
         if !ops.is_empty() {
             round.args.store.commit(ops, Durability::Flushed).await?;
