@@ -219,7 +219,7 @@ impl Handle {
         }
         let ticket = state.ticket();
         state.tasks.insert(ticket, task);
-        state.schedule.submit_work(lane, effort, ticket, deadline);
+        state.schedule.submit_work(lane, effort, ticket, deadline, now);
         drop(state);
         self.0.cpu.notify_one();
         Ok(())

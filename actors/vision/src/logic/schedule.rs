@@ -6,8 +6,8 @@
 //! together they are no more than the cores. A GPU runs models one after the other; one run more than the one under way may be handed to it.
 //!
 //! **Order.** Queries first, oldest first. Between a query that is ready to run and its run stands at most one import's run: the
-//! one that was under way when it came, or one that was let through. An import's run takes at most half of the latency target, unless
-//! a single input takes longer. Where even that could keep a query from its target, one thread is kept free of imports while queries come.
+//! one that was under way when it came, or one that was let through; only a query that has missed the target anyway may meet a second one.
+//! An import's run takes at most half of the latency target, unless a single input takes longer. Where even that could keep a query from its target, one thread is kept free of imports while queries come.
 //! Imports that wait earn a share of the time that queries take, and are let through when they have earned a run.
 //!
 //! **Batches.** What waits together runs together, as far as measured run times say that it takes at most half of the target. A lone query
@@ -56,6 +56,7 @@ struct Item {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Work {
     ticket: Ticket,
+    queued_at: Micros,
     deadline: Micros,
     is_behind_import: bool,
 }
@@ -175,8 +176,8 @@ impl Schedule {
     }
 
     /// A piece of preparation waits. See [`Schedule::has_room_for_work`] first.
-    pub fn submit_work(&mut self, lane: Lane, effort: Effort, ticket: Ticket, deadline: Micros) {
-        let work = Work { ticket, deadline, is_behind_import: lane == Lane::Query && self.stands_before(Place::Cpu) };
+    pub fn submit_work(&mut self, lane: Lane, effort: Effort, ticket: Ticket, deadline: Micros, now: Micros) {
+        let work = Work { ticket, queued_at: now, deadline, is_behind_import: lane == Lane::Query && self.stands_before(Place::Cpu) };
         match (lane, effort) {
             (Lane::Import, _) => self.import_works.push_back(work),
             (Lane::Query, Effort::Glance) => self.glances.push_back(work),
@@ -210,7 +211,7 @@ impl Schedule {
 
     /// What a free thread of a place does next.
     pub fn next(&mut self, place: Place, now: Micros) -> Next {
-        if self.is_import_due(place)
+        if self.is_import_due(place, now)
             && let Some(next) = self.import(place, now, true)
         {
             return next;
@@ -336,17 +337,18 @@ impl Schedule {
     }
 
     /// Whether an import goes before the queries that wait.
-    fn is_import_due(&self, place: Place) -> bool {
+    fn is_import_due(&self, place: Place, now: Micros) -> bool {
         let Some(step) = self.import_step_us(place) else { return false };
         let credit = self.credit_us[place as usize];
+        let in_time = |queued_at: Micros| now.saturating_sub(queued_at) <= self.limits.query_latency_target_us;
         let works = if place == Place::Cpu { [Some(&self.glances), Some(&self.query_works)] } else { [None, None] };
         let mut works = works.into_iter().flatten().flatten();
         let mut items = self.at(place).flat_map(|(_, model)| &model.queries);
         credit > 0.0
             && credit >= step
             && self.count(place, Lane::Import) == 0
-            && !works.any(|work| work.is_behind_import)
-            && !items.any(|item| item.is_behind_import)
+            && !works.any(|work| work.is_behind_import && in_time(work.queued_at))
+            && !items.any(|item| item.is_behind_import && in_time(item.queued_at))
     }
 
     fn query(&mut self, place: Place, now: Micros) -> Option<Next> {

@@ -46,7 +46,7 @@ struct Seen {
     /// Of imports' runs, and of queries', in microseconds.
     import_us: u64,
     query_us: u64,
-    /// The most imports' runs that stood between a query and its run.
+    /// The most imports' runs that stood between a query and its run, those left out that began when it had missed the target.
     imports_before_max: usize,
 }
 
@@ -103,7 +103,7 @@ fn simulate(scene: Scene, seed: u64) -> Seen {
             match schedule.next(place, now) {
                 Next::Run(batch) => {
                     if batch.lane == Lane::Import {
-                        waiting.values_mut().for_each(|(_, before)| *before += 1);
+                        waiting.values_mut().filter(|(came, _)| now - came <= 20 * MS).for_each(|(_, before)| *before += 1);
                     }
                     batch.tickets.iter().filter_map(|ticket| waiting.get(ticket)).for_each(|(_, before)| {
                         seen.imports_before_max = seen.imports_before_max.max(*before);

@@ -71,22 +71,22 @@ fn queries_wait_for_one_another_only_where_that_is_better_for_all() {
     // (time of a run, interval of the stream, whether the second of two messages waits for the third)
     for (flat, interval, waits) in [(true, MS, true), (true, 4 * MS, false), (false, MS / 10, false), (true, 400 * MS, false)] {
         let time = move |units: usize| if flat { 6 * MS } else { 6 * MS * units as Micros };
-        let mut schedule = measured(limits(1), Place::Gpu, time);
+        let mut schedule = measured(limits(1), Place::Cpu, time);
         for message in 0..6 {
             submit(&mut schedule, Lane::Query, message..message + 1, message * interval);
             if message < 5 {
                 // By then nobody is waited for any more.
                 let later = (message + 3) * interval;
-                let next = schedule.next(Place::Gpu, later);
+                let next = schedule.next(Place::Cpu, later);
                 schedule.run_done(run(next).run, Outcome::Done, later + time(1));
             }
         }
         let now = 5 * interval;
-        match schedule.next(Place::Gpu, now) {
+        match schedule.next(Place::Cpu, now) {
             Next::Wait(Some(until)) => {
                 assert!(waits, "flat {flat}, every {interval} us");
                 assert!(until > now && until <= now + 2 * interval + 1, "{until}");
-                assert_eq!(run(schedule.next(Place::Gpu, until)).tickets, [5], "no longer than that");
+                assert_eq!(run(schedule.next(Place::Cpu, until)).tickets, [5], "no longer than that");
             }
             next => assert!(!waits && matches!(next, Next::Run(_)), "flat {flat}, every {interval} us: {next:?}"),
         }
@@ -118,10 +118,10 @@ fn a_thread_is_kept_free_of_imports_only_while_queries_come_and_need_it() {
 fn a_glance_goes_before_runs_and_decoding_behind_them() {
     let mut schedule = measured(limits(1), Place::Cpu, |units| 5 * MS * units as Micros);
     submit(&mut schedule, Lane::Import, 100..101, 0);
-    schedule.submit_work(Lane::Import, Effort::Heavy, 101, LATE);
-    schedule.submit_work(Lane::Query, Effort::Heavy, 2, LATE);
+    schedule.submit_work(Lane::Import, Effort::Heavy, 101, LATE, 0);
+    schedule.submit_work(Lane::Query, Effort::Heavy, 2, LATE, 0);
     submit(&mut schedule, Lane::Query, 1..2, 0);
-    schedule.submit_work(Lane::Query, Effort::Glance, 0, LATE);
+    schedule.submit_work(Lane::Query, Effort::Glance, 0, LATE, 0);
     let order: Vec<Ticket> = (0..4)
         .map(|_| match schedule.next(Place::Cpu, 0) {
             Next::Work { run, ticket, .. } => {
@@ -158,7 +158,7 @@ fn what_is_late_or_unwanted_is_never_run() {
     let mut schedule = measured(limits(1), Place::Cpu, |_| MS);
     schedule.submit(0, Lane::Query, &[(1, 1), (2, 1)], 50, 0, false);
     schedule.submit(0, Lane::Query, &[(3, 1), (4, 1)], 500, 0, false);
-    schedule.submit_work(Lane::Import, Effort::Heavy, 5, 50);
+    schedule.submit_work(Lane::Import, Effort::Heavy, 5, 50, 0);
     schedule.purge(50, &|ticket| ticket != 3);
     let mut dropped = schedule.take_dropped();
     dropped.sort_unstable();
@@ -172,7 +172,7 @@ fn there_is_room_for_so_many_and_no_more() {
     let mut schedule = measured(limits(1), Place::Cpu, |_| MS);
     submit(&mut schedule, Lane::Query, 0..60, 0);
     assert!(schedule.has_room(0, Lane::Query, 4) && !schedule.has_room(0, Lane::Query, 5) && schedule.has_room(0, Lane::Import, 64));
-    (0..64).for_each(|ticket| schedule.submit_work(Lane::Query, Effort::Glance, 100 + ticket, LATE));
+    (0..64).for_each(|ticket| schedule.submit_work(Lane::Query, Effort::Glance, 100 + ticket, LATE, 0));
     assert!(!schedule.has_room_for_work(Lane::Query) && schedule.has_room_for_work(Lane::Import));
     assert_eq!((schedule.length(Lane::Query), schedule.length(Lane::Import)), (124, 0));
 }

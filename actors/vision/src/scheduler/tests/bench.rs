@@ -1,6 +1,7 @@
 //! Queries alone and during an import, on the schedule and on two pools of threads that know nothing of one another. Run by hand, on an
 //! otherwise idle machine with models and the shared photos:
-//! `cargo test --release -p vision bench -- --ignored --nocapture`, with `GOTHAM_BENCH_SECONDS` for each line.
+//! `cargo test --release -p vision bench -- --ignored --nocapture`, with `GOTHAM_BENCH_SECONDS` for each line, on the GPU with
+//! `GOTHAM_BENCH_GPU=1`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use protocol::vision::Space;
 
 use super::super::Scheduler;
 use crate::config::Config;
+use crate::devices::{DeviceSetting, Devices};
 use crate::effects::query::picture_input;
 use crate::embedder::{self, Embedder, Input, InstalledModels, ModelSource as _};
 use crate::logic::schedule::{Effort, Lane};
@@ -40,7 +42,7 @@ enum Way {
 struct Bench {
     way: Way,
     config: Config,
-    models: [Arc<dyn Embedder>; 2],
+    models: [Option<Arc<dyn Embedder>>; 2],
     photos: Vec<Vec<u8>>,
     cores: usize,
 }
@@ -58,7 +60,7 @@ fn prepared(config: &Config, photos: &[Vec<u8>], space: Space, at: usize) -> Inp
 
 impl Bench {
     fn model(&self, space: Space) -> &Arc<dyn Embedder> {
-        &self.models[usize::from(space == Space::Text)]
+        self.models[usize::from(space == Space::Text)].as_ref().expect("loaded")
     }
 
     async fn query(self: &Arc<Self>, space: Space, at: usize) -> bool {
@@ -113,7 +115,7 @@ impl Bench {
                 }
             }
         };
-        let streams = if matches!(self.way, Way::Pools { .. }) { 2 * self.cores } else { 32 };
+        let streams = if matches!(self.way, Way::Pools { .. }) { 2 * self.cores } else { 8 * self.cores };
         futures_util::future::join_all((0..streams).map(stream)).await;
         done.load(Ordering::Relaxed)
     }
@@ -189,8 +191,13 @@ fn found() -> Option<(PathBuf, Vec<Vec<u8>>)> {
 #[ignore = "a measurement, not a check"]
 fn bench_of_queries_alone_and_during_an_import() {
     let Some((models_dir, photos)) = found() else { return eprintln!("SKIPPED: no shared data") };
-    let source = InstalledModels::new(&models_dir);
-    let models = Space::ALL.map(|space| source.load(space).expect("a model"));
+    let is_gpu = std::env::var_os("GOTHAM_BENCH_GPU").is_some();
+    let setting = if is_gpu { DeviceSetting::Gpu } else { DeviceSetting::Cpu };
+    let source = InstalledModels::new(&models_dir).on(Devices::new(setting, None));
+    let models = Space::ALL.map(|space| source.load(space).ok());
+    for model in models.iter().flatten() {
+        println!("{} on {:?}", model.info().name, model.device());
+    }
     let seconds = std::env::var("GOTHAM_BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5.0);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
@@ -200,7 +207,7 @@ fn bench_of_queries_alone_and_during_an_import() {
         .into_iter()
         .flat_map(|space| [false, true].into_iter().flat_map(move |import| rates.map(|rate| (space, import, rate))))
     {
-        if space == Space::Image && per_second > 40.0 * cores as f64 {
+        if models[usize::from(space == Space::Text)].is_none() || (space == Space::Image && per_second > 40.0 * cores as f64) {
             continue;
         }
         for name in ["pools", "schedule"] {
