@@ -58,6 +58,7 @@ impl Executor for CpuExecutor {
         if plan.outputs().is_empty() {
             return Err(PlanError::Plan { name: plan.name().to_owned(), reason: "it has no output".into() });
         }
+        let name = plan.name().to_owned();
         let (shapes, mut constants, steps, outputs) = plan.into_parts();
         let layout = Layout::new(&shapes, &steps, &outputs);
         let vocabulary = steps.iter().find_map(|step| match step {
@@ -66,7 +67,9 @@ impl Executor for CpuExecutor {
         });
         let mut uses = vec![0; constants.len()];
         steps.iter().flat_map(Step::constants).flatten().for_each(|id| uses[id.index()] += 1);
-        let mut slab = Slab::new(self.storage, steps.iter().map(|step| Kernel::slab_len(self.isa, step, &constants)).sum());
+        let length = steps.iter().map(|step| Kernel::slab_len(self.isa, step, &constants)).sum();
+        let mut slab =
+            Slab::new(self.storage, length).ok_or_else(|| PlanError::Plan { name, reason: format!("no memory for {length} weights") })?;
         let prepare = |step| Kernel::prepare(self.isa, self.storage, step, &mut constants, &mut uses, &mut slab);
         let kernels = steps.into_iter().map(prepare).collect();
         Ok(Arc::new(CpuProgram {

@@ -1,5 +1,6 @@
 //! `gotham bench`: speed on this machine, of one part at a time. Peers are run beside it by `tests/bench/search_peers.py`.
 
+mod embed;
 mod events;
 mod flash;
 
@@ -21,6 +22,8 @@ pub(super) enum BenchCommand {
     Churn(ChurnArgs),
     /// Exact search by brute force: the GPU beside its twin on the processor
     Scan(ScanArgs),
+    /// The models: pictures and titles a second, latency and memory, beside onnxruntime where its library is given
+    Embed(embed::EmbedArgs),
     /// The event log: durable events a second with followers reading, sealing and reading back
     Events(events::EventsArgs),
     /// Sessions, carts and offers in memory: look-ups and writes a second, beside Redis where that is installed
@@ -111,6 +114,7 @@ pub(super) fn bench(common: &Common, command: &BenchCommand) -> Outcome {
         BenchCommand::Search(args) => search(common, args.clone()),
         BenchCommand::Churn(args) => churn(common, args.clone()),
         BenchCommand::Scan(args) => scan(common, args),
+        BenchCommand::Embed(args) => embed::embed(common, args),
         BenchCommand::Events(args) => events::events(common, args),
         BenchCommand::Flash(args) => flash::flash(common, args),
     }

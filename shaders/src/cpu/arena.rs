@@ -163,4 +163,11 @@ mod tests {
         }
         assert_eq!(Layout::new(plan.tensors(), plan.steps(), &[]).floats, 64);
     }
+
+    #[test]
+    fn more_than_the_memory_is_an_error_and_the_arena_stays_usable() {
+        let mut arena = Arena::default();
+        assert!(matches!(arena.reserve(usize::MAX / 8, 1), Err(RunError::OutOfMemory(_))));
+        assert!(arena.reserve(64, 3).is_ok_and(|(tensors, scratch)| tensors.len() >= 48 && scratch.len() == 3));
+    }
 }

@@ -20,23 +20,25 @@ pub(crate) fn slab_len(isa: Isa, depth: usize, columns: usize) -> usize {
 }
 
 impl Slab {
-    /// Room for `length` numbers, the sum of [`slab_len`] of all matrices.
-    pub(crate) fn new(storage: Storage, length: usize) -> Slab {
-        fn zeros<T: Number>(length: usize) -> (Vec<T>, usize) {
-            let numbers = vec![T::default(); length + ALIGNMENT];
+    /// Room for `length` numbers, the sum of [`slab_len`] of all matrices; `None` where there is not so much memory.
+    pub(crate) fn new(storage: Storage, length: usize) -> Option<Slab> {
+        fn zeros<T: Number>(length: usize) -> Option<(Vec<T>, usize)> {
+            let mut numbers = Vec::new();
+            numbers.try_reserve_exact(length.checked_add(ALIGNMENT)?).ok()?;
+            numbers.resize(length + ALIGNMENT, T::default());
             let skip = numbers.as_ptr().align_offset(ALIGNMENT * size_of::<T>()).min(ALIGNMENT);
-            (numbers, skip)
+            Some((numbers, skip))
         }
-        match storage {
+        Some(match storage {
             Storage::F32 => {
-                let (numbers, used) = zeros(length);
+                let (numbers, used) = zeros(length)?;
                 Slab { numbers: Numbers::F32(numbers), used }
             }
             Storage::F16 => {
-                let (numbers, used) = zeros(length);
+                let (numbers, used) = zeros(length)?;
                 Slab { numbers: Numbers::F16(numbers), used }
             }
-        }
+        })
     }
 
     /// Packs `weight` (`[depth, columns]`, row-major; as many columns as `bias` has numbers) for `isa`.
@@ -93,7 +95,32 @@ pub(crate) fn halves(numbers: &[f32]) -> Numbers {
 /// One matrix in a slab of its own, for tests.
 #[cfg(test)]
 pub(crate) fn alone(isa: Isa, storage: Storage, weight: &[f32], bias: &[f32]) -> (Slab, Weights) {
-    let mut slab = Slab::new(storage, slab_len(isa, weight.len() / bias.len(), bias.len()));
+    let mut slab = Slab::new(storage, slab_len(isa, weight.len() / bias.len(), bias.len())).expect("fits");
     let weights = slab.add(isa, weight, bias);
     (slab, weights)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_the_memory_is_refused() {
+        for storage in [Storage::F32, Storage::F16] {
+            assert!(Slab::new(storage, usize::MAX / 16).is_none() && Slab::new(storage, usize::MAX).is_none());
+        }
+    }
+
+    #[test]
+    fn matrices_lie_side_by_side() {
+        for (storage, isa) in [(Storage::F32, Isa::SCALAR), (Storage::F16, Isa::best())] {
+            let mut slab = Slab::new(storage, slab_len(isa, 2, 3) + slab_len(isa, 1, 1)).expect("fits");
+            let first = slab.add(isa, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[0.0; 3]);
+            let second = slab.add(isa, &[7.0], &[8.0]);
+            let row = 3usize.next_multiple_of(isa.width());
+            assert_eq!([0, 2, row].map(|at| first.panels(&slab).data.at(at)), [1.0, 3.0, 4.0]);
+            assert_eq!((second.panels(&slab).data.at(0), second.bias()), (7.0, &[8.0][..]));
+            assert!(slab.memory_bytes() > 0);
+        }
+    }
 }
