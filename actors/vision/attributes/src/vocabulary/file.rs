@@ -132,7 +132,13 @@ impl Reader<'_> {
         for prompt in entry.prompts.iter().filter(|prompt| prompt.get_ref().matches("{}").count() != 1) {
             self.problem(&prompt.span(), &format!("{name}.prompts"), "`{}` must stand in it once, for the value".to_owned());
         }
-        self.add(&mut attribute.prompts, entry.prompts, &format!("{name}.prompts"));
+        for prompt in entry.prompts.into_iter().take(WORDS_MAX) {
+            if prompt.get_ref().len() > WORD_BYTES_MAX {
+                self.problem(&prompt.span(), &format!("{name}.prompts"), format!("more than {WORD_BYTES_MAX} bytes"));
+            } else if !attribute.prompts.contains(prompt.get_ref()) {
+                attribute.prompts.push(prompt.into_inner());
+            }
+        }
         for value in entry.value {
             self.value(&mut attribute, value);
         }
