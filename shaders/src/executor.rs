@@ -18,11 +18,15 @@ pub trait Executor: Send + Sync {
 
 /// A plan made ready for one device. Threads share it; each run takes its own working memory from a pool.
 pub trait Program: Send + Sync {
-    /// Runs a batch: one buffer for each of the plan's outputs, `[items, channels]`.
+    /// Runs a batch: one buffer for each of the plan's outputs, `[items, channels]` for a vector and
+    /// `[items, height * width * channels]` for a map.
     ///
     /// # Errors
-    /// When the input is not what the plan was made for.
+    /// When the input is not what the plan was made for, or the device fails; after an error the program can be run again.
     fn run(&self, input: Input<'_>) -> Result<Vec<Vec<f32>>, RunError>;
+
+    /// Bytes that it holds on its device between runs: the weights, and working memory kept for the next run.
+    fn memory_bytes(&self) -> u64;
 }
 
 /// The items of one batch.
@@ -68,6 +72,9 @@ pub enum RunError {
         /// Ids are below this.
         vocabulary: usize,
     },
+    /// The working memory of this batch could not be had; a smaller batch may fit.
+    #[error("out of memory: {0}")]
+    OutOfMemory(String),
     /// The device failed; the same plan on another executor may succeed.
     #[error("the device failed: {0}")]
     Device(String),

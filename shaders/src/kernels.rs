@@ -1,6 +1,10 @@
 //! The kernels that plans are made of, one file each: the scalar reference, the vector variant, and their comparison.
 
+pub(crate) mod activation;
+pub(crate) mod arrange;
+pub(crate) mod attend;
 pub(crate) mod attention;
+pub(crate) mod conv;
 pub(crate) mod depthwise;
 pub(crate) mod elementwise;
 pub(crate) mod embed;
@@ -8,8 +12,14 @@ pub(crate) mod gemm;
 pub(crate) mod layernorm;
 pub(crate) mod math;
 pub(crate) mod normalize;
+pub(crate) mod number;
 pub(crate) mod pool;
+pub(crate) mod scale;
 pub(crate) mod stem;
+pub(crate) mod take;
+pub(crate) mod target;
+pub(crate) mod weights;
+pub(crate) mod window;
 
 /// What every comparison of a variant with its scalar reference shares.
 #[cfg(test)]

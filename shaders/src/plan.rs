@@ -3,12 +3,10 @@
 //! A plan is valid by construction: [`Plan`] grows one step at a time, each step's shapes are checked when it is added, and
 //! its fields cannot be changed afterwards. The batch, and for texts the length of each, are open until a run.
 
-use crate::kernels::depthwise::Window;
-use crate::kernels::elementwise::Pairwise;
-use crate::kernels::gemm::Activation;
-use crate::kernels::stem::{COLOURS, Normalisation};
 use std::sync::Arc;
 
+mod build;
+mod check;
 mod step;
 pub use step::Step;
 
@@ -22,6 +20,8 @@ pub const LENGTH_MAX: usize = 8192;
 pub const TENSORS_MAX: usize = 65_536;
 /// Greatest number of floats in one constant.
 pub const CONSTANT_FLOATS_MAX: usize = 1 << 30;
+/// Greatest number of floats of one item in a tensor: 1 GiB.
+pub const ITEM_FLOATS_MAX: usize = 1 << 28;
 const _: () = assert!(SIDE_MAX * SIDE_MAX * CHANNELS_MAX < usize::MAX / 16);
 
 /// What one item of a batch looks like in a tensor; the batch is the leading axis of all of them.
@@ -67,6 +67,16 @@ impl Shape {
         match self {
             Shape::Pixels { .. } | Shape::Tokens { .. } => 0,
             Shape::Map { channels, .. } | Shape::Sequence { channels } | Shape::Vector { channels } => channels,
+        }
+    }
+
+    /// Positions of one item; 0 where each item has its own number of them.
+    #[must_use]
+    pub fn positions(self) -> usize {
+        match self {
+            Shape::Pixels { height, width } | Shape::Map { height, width, .. } => height * width,
+            Shape::Tokens { .. } | Shape::Sequence { .. } => 0,
+            Shape::Vector { .. } => 1,
         }
     }
 
@@ -189,160 +199,6 @@ impl Plan {
         Ok(ConstantId(self.constants.len() as u32 - 1))
     }
 
-    /// First convolution over pixels: `activation(window(normalise(input)) + bias)`; `weight` `[kernel, kernel, 3, channels]`,
-    /// `bias` `[channels]`. Gives a map.
-    ///
-    /// # Errors
-    /// When the shapes do not fit.
-    pub fn stem(
-        &mut self,
-        input: TensorId,
-        weight: ConstantId,
-        bias: ConstantId,
-        window: Window,
-        normalisation: Normalisation,
-        activation: Activation,
-    ) -> Result<TensorId, PlanError> {
-        let check = Check { plan: self, kernel: "stem" };
-        let Shape::Pixels { height, width } = check.tensor(input)? else { return Err(check.error("reads pixels only")) };
-        check.window(window)?;
-        check.that(normalisation.mean.is_finite() && normalisation.deviation.is_normal(), || "normalisation must be finite".into())?;
-        let channels = check.vector(bias)?;
-        check.constant(weight, &[window.kernel, window.kernel, COLOURS, channels])?;
-        let shape = Shape::Map { height: window.output(height), width: window.output(width), channels };
-        self.push(shape, |output| Step::Stem { input, weight, bias, window, normalisation, activation, output })
-    }
-
-    /// At each position `activation(input * weight + bias) + residual`; `weight` `[depth, columns]`, `bias` `[columns]`.
-    ///
-    /// # Errors
-    /// When the shapes do not fit.
-    pub fn gemm(
-        &mut self,
-        input: TensorId,
-        weight: ConstantId,
-        bias: ConstantId,
-        activation: Activation,
-        residual: Option<TensorId>,
-    ) -> Result<TensorId, PlanError> {
-        let check = Check { plan: self, kernel: "gemm" };
-        let from = check.numbers(input)?;
-        let columns = check.vector(bias)?;
-        check.constant(weight, &[from.channels(), columns])?;
-        let shape = from.with_channels(columns);
-        if let Some(residual) = residual {
-            check.that(check.tensor(residual)? == shape, || format!("the residual is not {shape:?}"))?;
-            check.that(residual != input, || "the residual is the input".into())?;
-        }
-        self.push(shape, |output| Step::Gemm { input, weight, bias, activation, residual, output })
-    }
-
-    /// Each channel of a map under its own window: `activation(window(input) + bias)`; `weight` `[kernel, kernel, channels]`.
-    ///
-    /// # Errors
-    /// When the shapes do not fit, or the activation is GELU.
-    pub fn depthwise(
-        &mut self,
-        input: TensorId,
-        weight: ConstantId,
-        bias: ConstantId,
-        window: Window,
-        activation: Activation,
-    ) -> Result<TensorId, PlanError> {
-        let check = Check { plan: self, kernel: "depthwise" };
-        let Shape::Map { height, width, channels } = check.tensor(input)? else { return Err(check.error("reads a map only")) };
-        check.window(window)?;
-        check.that(activation != Activation::Gelu, || "GELU is not offered here".into())?;
-        check.constant(weight, &[window.kernel, window.kernel, channels])?;
-        check.constant(bias, &[channels])?;
-        let shape = Shape::Map { height: window.output(height), width: window.output(width), channels };
-        self.push(shape, |output| Step::Depthwise { input, weight, bias, window, activation, output })
-    }
-
-    /// At each position `(x - mean) / sqrt(variance + epsilon) * gain + shift`.
-    ///
-    /// # Errors
-    /// When the shapes do not fit.
-    pub fn layernorm(&mut self, input: TensorId, gain: ConstantId, shift: ConstantId, epsilon: f32) -> Result<TensorId, PlanError> {
-        let check = Check { plan: self, kernel: "layernorm" };
-        let shape = check.numbers(input)?;
-        check.that(epsilon.is_finite() && epsilon >= 0.0, || format!("epsilon {epsilon} is out of range"))?;
-        check.constant(gain, &[shape.channels()])?;
-        check.constant(shift, &[shape.channels()])?;
-        self.push(shape, |output| Step::LayerNorm { input, gain, shift, epsilon, output })
-    }
-
-    /// Self-attention over the tokens of each text, `heads` heads; the input holds queries, keys and values side by side
-    /// (`[length, 3 * channels]`).
-    ///
-    /// # Errors
-    /// When the shapes do not fit.
-    pub fn attention(&mut self, input: TensorId, heads: usize) -> Result<TensorId, PlanError> {
-        let check = Check { plan: self, kernel: "attention" };
-        let Shape::Sequence { channels } = check.tensor(input)? else { return Err(check.error("reads a sequence only")) };
-        let whole = heads > 0 && channels.is_multiple_of(heads.saturating_mul(3));
-        check.that(whole, || format!("{channels} channels are not queries, keys and values of {heads} heads"))?;
-        self.push(Shape::Sequence { channels: channels / 3 }, |output| Step::Attention { input, heads, output })
-    }
-
-    /// For each token its row of `words` (`[vocabulary, channels]`) plus the row of its place (`positions`,
-    /// `[length_max or more, channels]`).
-    ///
-    /// # Errors
-    /// When the shapes do not fit.
-    pub fn embed(&mut self, input: TensorId, words: ConstantId, positions: ConstantId) -> Result<TensorId, PlanError> {
-        let check = Check { plan: self, kernel: "embed" };
-        let Shape::Tokens { length_max } = check.tensor(input)? else { return Err(check.error("reads tokens only")) };
-        let [vocabulary, channels] = check.shape(words)?[..] else { return Err(check.error("words is not a matrix")) };
-        check.that(vocabulary <= u32::MAX as usize, || "the vocabulary is too large".into())?;
-        let rows = check.shape(positions)?.first().copied().unwrap_or(0);
-        check.that(rows >= length_max, || format!("{rows} positions for texts of up to {length_max} tokens"))?;
-        check.constant(positions, &[rows, channels])?;
-        self.push(Shape::Sequence { channels }, |output| Step::Embed { input, words, positions, output })
-    }
-
-    /// The mean over all positions of a map, or over the tokens of a text. Gives a vector.
-    ///
-    /// # Errors
-    /// When the input has no positions.
-    pub fn mean(&mut self, input: TensorId) -> Result<TensorId, PlanError> {
-        let check = Check { plan: self, kernel: "mean" };
-        let shape = check.numbers(input)?;
-        check.that(!matches!(shape, Shape::Vector { .. }), || "a vector has no positions".into())?;
-        self.push(Shape::Vector { channels: shape.channels() }, |output| Step::Mean { input, output })
-    }
-
-    /// Scales each position to length 1 (L2).
-    ///
-    /// # Errors
-    /// When the input is pixels or tokens.
-    pub fn normalize(&mut self, input: TensorId) -> Result<TensorId, PlanError> {
-        let shape = Check { plan: self, kernel: "normalize" }.numbers(input)?;
-        self.push(shape, |output| Step::Normalize { input, output })
-    }
-
-    /// Two tensors of one shape, number by number.
-    ///
-    /// # Errors
-    /// When the shapes differ, or both are the same tensor.
-    pub fn pairwise(&mut self, left: TensorId, right: TensorId, function: Pairwise) -> Result<TensorId, PlanError> {
-        let check = Check { plan: self, kernel: "pairwise" };
-        let shape = check.numbers(left)?;
-        check.that(check.tensor(right)? == shape && left != right, || "needs two tensors of one shape".into())?;
-        self.push(shape, |output| Step::Pairwise { left, right, function, output })
-    }
-
-    /// Names a vector as what a run gives back; outputs come in the order in which they are named.
-    ///
-    /// # Errors
-    /// When the tensor is not a vector.
-    pub fn output(&mut self, tensor: TensorId) -> Result<(), PlanError> {
-        let check = Check { plan: self, kernel: "output" };
-        check.that(matches!(check.tensor(tensor)?, Shape::Vector { .. }), || "only a vector can be given back".into())?;
-        self.outputs.push(tensor);
-        Ok(())
-    }
-
     /// The model's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -388,59 +244,13 @@ impl Plan {
         if self.tensors.len() >= TENSORS_MAX {
             return Err(PlanError::Plan { name: self.name.clone(), reason: format!("more than {TENSORS_MAX} tensors") });
         }
+        if shape.positions() * shape.channels() > ITEM_FLOATS_MAX || shape.channels() > CHANNELS_MAX {
+            return Err(PlanError::Plan { name: self.name.clone(), reason: format!("a tensor of {shape:?} is too large") });
+        }
         let output = TensorId(self.tensors.len() as u32);
         self.tensors.push(shape);
         self.steps.push(step(output));
         Ok(output)
-    }
-}
-
-/// The checks of one step that is about to be added.
-struct Check<'a> {
-    plan: &'a Plan,
-    kernel: &'static str,
-}
-
-impl Check<'_> {
-    fn error(&self, reason: impl Into<String>) -> PlanError {
-        PlanError::Step { step: self.plan.steps.len(), kernel: self.kernel, reason: reason.into() }
-    }
-
-    fn that(&self, holds: bool, reason: impl FnOnce() -> String) -> Result<(), PlanError> {
-        if holds { Ok(()) } else { Err(self.error(reason())) }
-    }
-
-    fn tensor(&self, id: TensorId) -> Result<Shape, PlanError> {
-        self.plan.tensors.get(id.index()).copied().ok_or_else(|| self.error(format!("tensor {} is of another plan", id.0)))
-    }
-
-    /// The shape of a tensor that holds numbers.
-    fn numbers(&self, id: TensorId) -> Result<Shape, PlanError> {
-        let shape = self.tensor(id)?;
-        self.that(shape.channels() > 0, || format!("cannot read {shape:?}"))?;
-        Ok(shape)
-    }
-
-    fn shape(&self, id: ConstantId) -> Result<&[usize], PlanError> {
-        self.plan.constants.get(id.index()).map(|constant| &constant.shape[..]).ok_or_else(|| self.error("a constant is of another plan"))
-    }
-
-    fn constant(&self, id: ConstantId, want: &[usize]) -> Result<(), PlanError> {
-        let shape = self.shape(id)?;
-        self.that(shape == want, || format!("{} is {shape:?}, not {want:?}", self.plan.constants[id.index()].name))
-    }
-
-    /// The length of a constant of one axis, within the bound on channels.
-    fn vector(&self, id: ConstantId) -> Result<usize, PlanError> {
-        match self.shape(id)? {
-            [channels] if *channels <= CHANNELS_MAX => Ok(*channels),
-            shape => Err(self.error(format!("a bias cannot be {shape:?}"))),
-        }
-    }
-
-    fn window(&self, window: Window) -> Result<(), PlanError> {
-        let fits = (1..=64).contains(&window.kernel) && (1..=64).contains(&window.stride);
-        self.that(fits, || format!("{window:?} is out of range"))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where each tensor lies in a run's working memory: planned once, tensors that are never alive together share their place.
 
+use crate::executor::RunError;
 use crate::plan::{Shape, Step, TensorId};
 use std::ops::Range;
 
@@ -15,22 +16,10 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Places the largest tensors first, each at the lowest offset that is free during its whole life.
+    /// Places all tensors of a plan.
     pub(crate) fn new(shapes: &[Shape], steps: &[Step], outputs: &[TensorId]) -> Layout {
-        let lives = lives(shapes.len(), steps, outputs);
-        let mut order: Vec<usize> = (0..shapes.len()).filter(|tensor| floats(shapes[*tensor]) > 0).collect();
-        order.sort_by_key(|tensor| std::cmp::Reverse(floats(shapes[*tensor])));
-        let mut places = vec![0..0; shapes.len()];
-        let mut placed: Vec<usize> = Vec::new();
-        for tensor in order {
-            let mut taken: Vec<Range<usize>> =
-                placed.iter().filter(|other| overlap(&lives[tensor], &lives[**other])).map(|other| places[*other].clone()).collect();
-            taken.sort_by_key(|range| range.start);
-            let length = floats(shapes[tensor]);
-            let start = taken.iter().fold(0, |start, range| if start + length <= range.start { start } else { start.max(range.end) });
-            places[tensor] = start..start + length;
-            placed.push(tensor);
-        }
+        let lengths: Vec<usize> = shapes.iter().map(|shape| floats(*shape)).collect();
+        let places = pack(&lengths, &lives(shapes.len(), steps, outputs));
         Layout { floats: places.iter().map(|place| place.end).max().unwrap_or(0), places }
     }
 
@@ -48,15 +37,30 @@ impl Layout {
 }
 
 fn floats(shape: Shape) -> usize {
-    let positions = match shape {
-        Shape::Map { height, width, .. } => height * width,
-        _ => 1,
-    };
-    (positions * shape.channels()).next_multiple_of(ALIGNMENT)
+    // Of a sequence, the numbers of one token.
+    (shape.positions().max(1) * shape.channels()).next_multiple_of(ALIGNMENT)
+}
+
+/// Places ranges of these lengths, the longest first, each at the lowest offset that is free during its whole life.
+pub(crate) fn pack(lengths: &[usize], lives: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut order: Vec<usize> = (0..lengths.len()).filter(|index| lengths[*index] > 0).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(lengths[*index]));
+    let mut places = vec![0..0; lengths.len()];
+    let mut placed: Vec<usize> = Vec::new();
+    for index in order {
+        let mut taken: Vec<Range<usize>> =
+            placed.iter().filter(|other| overlap(&lives[index], &lives[**other])).map(|other| places[*other].clone()).collect();
+        taken.sort_by_key(|range| range.start);
+        let length = lengths[index];
+        let start = taken.iter().fold(0, |start, range| if start + length <= range.start { start } else { start.max(range.end) });
+        places[index] = start..start + length;
+        placed.push(index);
+    }
+    places
 }
 
 /// From the step that writes a tensor to the last that reads it; outputs live to the end.
-fn lives(tensors: usize, steps: &[Step], outputs: &[TensorId]) -> Vec<Range<usize>> {
+pub(crate) fn lives(tensors: usize, steps: &[Step], outputs: &[TensorId]) -> Vec<Range<usize>> {
     let mut lives = vec![0..0; tensors];
     for (index, step) in steps.iter().enumerate() {
         lives[step.output().index()] = index..index + 1;
@@ -83,23 +87,37 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// Makes room; keeps what is there. Gives the aligned memory of the tensors, and the scratch.
-    pub(crate) fn reserve(&mut self, tensors: usize, scratch: usize) -> (&mut [f32], &mut [f32]) {
-        if self.tensors.len() < tensors {
-            self.tensors.resize(tensors, 0.0);
-        }
-        if self.scratch.len() < scratch {
-            self.scratch.resize(scratch, 0.0);
+    /// Makes room; what was there is lost. Gives the aligned memory of the tensors, and the scratch.
+    pub(crate) fn reserve(&mut self, tensors: usize, scratch: usize) -> Result<(&mut [f32], &mut [f32]), RunError> {
+        for (buffer, floats) in [(&mut self.tensors, tensors), (&mut self.scratch, scratch)] {
+            if buffer.len() < floats {
+                // The old one goes first, so that both are never there together.
+                *buffer = Vec::new();
+                *buffer = zeros(floats)?;
+            }
         }
         let skip = self.tensors.as_ptr().align_offset(ALIGNMENT * size_of::<f32>()).min(ALIGNMENT);
-        (&mut self.tensors[skip..], &mut self.scratch)
+        Ok((&mut self.tensors[skip..], &mut self.scratch))
     }
+
+    /// Bytes that it keeps.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        (self.tensors.capacity() + self.scratch.capacity()) * size_of::<f32>()
+    }
+}
+
+/// So many zeros, or the error that they cannot be had.
+pub(crate) fn zeros(floats: usize) -> Result<Vec<f32>, RunError> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(floats).map_err(|_| RunError::OutOfMemory(format!("{floats} numbers of working memory")))?;
+    buffer.resize(floats, 0.0);
+    Ok(buffer)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::gemm::Activation;
+    use crate::kernels::activation::Activation;
     use crate::plan::Plan;
     use proptest::prelude::*;
 

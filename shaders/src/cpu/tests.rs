@@ -2,10 +2,8 @@
 
 use super::*;
 use crate::kernels::compare::{assert_close, numbers, variants};
-use crate::kernels::depthwise::Window;
-use crate::kernels::elementwise::Pairwise;
-use crate::kernels::gemm::Activation;
-use crate::kernels::stem::Normalisation;
+use crate::plan::ConstantId;
+use crate::{Activation, Normalisation, Pairwise, Position, Window};
 
 fn image_plan() -> Plan {
     let (mut plan, pixels) = Plan::new("image", Shape::Pixels { height: 9, width: 13 }).expect("valid");
@@ -15,10 +13,10 @@ fn image_plan() -> Plan {
         plan.constant(format!("constant {seed}"), shape, numbers(seed, shape.iter().product())).expect("valid")
     };
     let (weight, bias) = (constant(&mut plan, &[3, 3, 3, 20]), constant(&mut plan, &[20]));
-    let normalisation = Normalisation { mean: 127.0, deviation: 128.0 };
-    let stem = plan.stem(pixels, weight, bias, Window { kernel: 3, stride: 2 }, normalisation, Activation::Relu6).expect("valid");
+    let normalisation = Normalisation::grey(127.0, 128.0);
+    let stem = plan.stem(pixels, weight, bias, Window::same(3, 2), normalisation, Activation::Relu6).expect("valid");
     let (weight, bias) = (constant(&mut plan, &[5, 5, 20]), constant(&mut plan, &[20]));
-    let deep = plan.depthwise(stem, weight, bias, Window { kernel: 5, stride: 1 }, Activation::Relu6).expect("valid");
+    let deep = plan.depthwise(stem, weight, bias, Window::same(5, 1), Activation::Relu6).expect("valid");
     let (weight, bias) = (constant(&mut plan, &[20, 20]), constant(&mut plan, &[20]));
     let added = plan.gemm(deep, weight, bias, Activation::None, Some(stem)).expect("valid");
     let product = plan.pairwise(added, stem, Pairwise::Multiply).expect("valid");
@@ -40,13 +38,83 @@ fn text_plan() -> Plan {
     let x = plan.embed(tokens, words, positions).expect("valid");
     let (weight, bias) = (constant(&mut plan, &[24, 72]), constant(&mut plan, &[72]));
     let all = plan.gemm(x, weight, bias, Activation::None, None).expect("valid");
-    let mixed = plan.attention(all, 3).expect("valid");
+    let mixed = plan.attention(all, 3, false).expect("valid");
     let (weight, bias) = (constant(&mut plan, &[24, 24]), constant(&mut plan, &[24]));
     let mixed = plan.gemm(mixed, weight, bias, Activation::Gelu, Some(x)).expect("valid");
     let (gain, shift) = (constant(&mut plan, &[24]), constant(&mut plan, &[24]));
     let normal = plan.layernorm(mixed, gain, shift, 1e-12).expect("valid");
     let mean = plan.mean(normal).expect("valid");
     plan.output(mean).expect("valid");
+    plan
+}
+
+/// A constant of reproducible numbers, scaled so that long sums stay small.
+fn constant(plan: &mut Plan, shape: &[usize]) -> ConstantId {
+    let seed = plan.constants().len() as u64 + 1;
+    let data = numbers(seed, shape.iter().product()).iter().map(|value| value * 0.4).collect();
+    plan.constant(format!("constant {seed}"), shape, data).expect("valid")
+}
+
+/// A dense product with a fresh weight.
+fn linear(plan: &mut Plan, input: TensorId, columns: usize, activation: Activation, residual: Option<TensorId>) -> TensorId {
+    let depth = plan.tensors()[input.index()].channels();
+    let (weight, bias) = (constant(plan, &[depth, columns]), constant(plan, &[columns]));
+    plan.gemm(input, weight, bias, activation, residual).expect("valid")
+}
+
+/// What convolutional networks with squeeze-and-excitation use.
+fn gated_plan() -> Plan {
+    let (mut plan, pixels) = Plan::new("gated", Shape::Pixels { height: 9, width: 13 }).expect("valid");
+    let (weight, bias) = (constant(&mut plan, &[3, 3, 3, 12]), constant(&mut plan, &[12]));
+    let normalisation = Normalisation { mean: [120.0, 110.0, 100.0], deviation: [60.0, 61.0, 62.0] };
+    let stem = plan.stem(pixels, weight, bias, Window::around(3, 2, 1), normalisation, Activation::HardSwish).expect("valid");
+    let (weight, bias) = (constant(&mut plan, &[3, 3, 12]), constant(&mut plan, &[12]));
+    let deep = plan.depthwise(stem, weight, bias, Window::around(3, 1, 1), Activation::Silu).expect("valid");
+    let mean = plan.mean(deep).expect("valid");
+    let narrow = linear(&mut plan, mean, 3, Activation::Relu, None);
+    let gate = linear(&mut plan, narrow, 12, Activation::HardSigmoid, None);
+    let gated = plan.scale(deep, gate).expect("valid");
+    let (weight, bias) = (constant(&mut plan, &[3, 3, 12, 12]), constant(&mut plan, &[12]));
+    let dense = plan.conv(gated, weight, bias, Window::around(3, 1, 1), Activation::Tanh).expect("valid");
+    let sum = plan.pairwise(dense, stem, Pairwise::Add).expect("valid");
+    let mean = plan.mean(sum).expect("valid");
+    plan.output(sum).expect("valid");
+    plan.output(mean).expect("valid");
+    plan
+}
+
+/// What vision transformers use: patches, a class token, attention over a map, both kinds of pooling.
+fn patch_plan() -> Plan {
+    let (mut plan, pixels) = Plan::new("patches", Shape::Pixels { height: 9, width: 13 }).expect("valid");
+    let (weight, bias) = (constant(&mut plan, &[4, 4, 3, 12]), constant(&mut plan, &[12]));
+    let normalisation = Normalisation::grey(127.5, 127.5);
+    let patches = plan.stem(pixels, weight, bias, Window::around(4, 4, 0), normalisation, Activation::None).expect("valid");
+    let (class, places) = (constant(&mut plan, &[12]), constant(&mut plan, &[7, 12]));
+    let x = plan.arrange(patches, Some(class), Some(places)).expect("valid");
+    let all = linear(&mut plan, x, 36, Activation::None, None);
+    let mixed = plan.attention(all, 2, false).expect("valid");
+    let x = linear(&mut plan, mixed, 12, Activation::QuickGelu, Some(x));
+    let first = plan.take(x, Position::First).expect("valid");
+    let both = linear(&mut plan, x, 24, Activation::GeluTanh, None);
+    let query = constant(&mut plan, &[12]);
+    let pooled = plan.attend(both, query, 3).expect("valid");
+    [first, pooled].into_iter().for_each(|output| plan.output(output).expect("valid"));
+    plan
+}
+
+/// What causal text towers use.
+fn causal_plan() -> Plan {
+    let (mut plan, tokens) = Plan::new("causal", Shape::Tokens { length_max: 30 }).expect("valid");
+    let (words, positions) = (constant(&mut plan, &[50, 24]), constant(&mut plan, &[30, 24]));
+    let x = plan.embed(tokens, words, positions).expect("valid");
+    let x = plan.arrange(x, None, Some(positions)).expect("valid");
+    let all = linear(&mut plan, x, 72, Activation::None, None);
+    let mixed = plan.attention(all, 3, true).expect("valid");
+    let last = plan.take(mixed, Position::Last).expect("valid");
+    let both = linear(&mut plan, mixed, 48, Activation::Sigmoid, None);
+    let query = constant(&mut plan, &[24]);
+    let pooled = plan.attend(both, query, 2).expect("valid");
+    [last, pooled].into_iter().for_each(|output| plan.output(output).expect("valid"));
     plan
 }
 
@@ -57,16 +125,20 @@ fn prepare(isa: Isa, threads: usize, plan: Plan) -> Arc<dyn Program> {
 #[test]
 fn pictures_give_the_same_on_every_instruction_set_and_thread_count() {
     let pixels: Vec<u8> = (0..5 * 9 * 13 * 3).map(|i| (i * 31 % 251) as u8).collect();
-    let want = prepare(Isa::SCALAR, 1, image_plan()).run(Input::Pixels(&pixels)).expect("fits");
-    assert_eq!((want.len(), want[0].len(), want[1].len()), (2, 5 * 20, 5 * 20));
-    assert_ne!(want[0][..20], want[0][20..40]);
-    for isa in variants() {
-        for threads in [1, 3] {
-            let program = prepare(isa, threads, image_plan());
-            for _ in 0..2 {
-                let got = program.run(Input::Pixels(&pixels)).expect("fits");
-                assert_close(isa, &got[0], &want[0], 1e-4);
-                assert_close(isa, &got[1], &want[1], 1e-4);
+    for (plan, widths) in [(image_plan(), [20, 20]), (gated_plan(), [5 * 7 * 12, 12]), (patch_plan(), [12, 12])] {
+        let want = prepare(Isa::SCALAR, 1, plan.clone()).run(Input::Pixels(&pixels)).expect("fits");
+        for (output, width) in want.iter().zip(widths) {
+            assert_eq!(output.len(), 5 * width);
+            assert_ne!(output[..width], output[width..2 * width]);
+        }
+        for isa in variants() {
+            for threads in [1, 3] {
+                let program = prepare(isa, threads, plan.clone());
+                for _ in 0..2 {
+                    let got = program.run(Input::Pixels(&pixels)).expect("fits");
+                    got.iter().zip(&want).for_each(|(got, want)| assert_close(isa, got, want, 1e-4));
+                }
+                assert!(program.memory_bytes() > 0);
             }
         }
     }
@@ -76,13 +148,35 @@ fn pictures_give_the_same_on_every_instruction_set_and_thread_count() {
 fn texts_give_the_same_alone_and_in_groups() {
     let texts: Vec<Vec<u32>> = (0..40).map(|text| (0..1 + text * 7 % 30).map(|i| (text * 13 + i * 5) as u32 % 50).collect()).collect();
     let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
-    let reference = prepare(Isa::SCALAR, 1, text_plan());
-    let alone: Vec<f32> = texts.iter().flat_map(|text| reference.run(Input::Tokens(&[text])).expect("fits").remove(0)).collect();
-    for isa in Isa::available() {
-        for threads in [1, 2] {
-            let program = prepare(isa, threads, text_plan());
-            assert_close(isa, &program.run(Input::Tokens(&texts)).expect("fits")[0], &alone, 1e-4);
+    for plan in [text_plan(), causal_plan()] {
+        let reference = prepare(Isa::SCALAR, 1, plan.clone());
+        let outputs = plan.outputs().len();
+        let alone: Vec<Vec<Vec<f32>>> = texts.iter().map(|text| reference.run(Input::Tokens(&[text])).expect("fits")).collect();
+        for isa in Isa::available() {
+            for threads in [1, 2] {
+                let together = prepare(isa, threads, plan.clone()).run(Input::Tokens(&texts)).expect("fits");
+                for output in 0..outputs {
+                    let want: Vec<f32> = alone.iter().flat_map(|text| text[output].clone()).collect();
+                    assert_close(isa, &together[output], &want, 1e-4);
+                }
+            }
         }
+    }
+}
+
+#[test]
+fn what_a_causal_text_ends_with_changes_nothing_before() {
+    let (mut plan, tokens) = Plan::new("causal", Shape::Tokens { length_max: 9 }).expect("valid");
+    let table = constant(&mut plan, &[9, 6]);
+    let x = plan.embed(tokens, table, table).expect("valid");
+    let mixed = plan.attention(x, 1, true).expect("valid");
+    let first = plan.take(mixed, Position::First).expect("valid");
+    plan.output(first).expect("valid");
+    for isa in Isa::available() {
+        let program = prepare(isa, 1, plan.clone());
+        let run = |text: &[u32]| program.run(Input::Tokens(&[text])).expect("fits");
+        assert_eq!(run(&[3, 1, 4]), run(&[3, 8, 8, 8, 8]));
+        assert_ne!(run(&[3, 1, 4]), run(&[5, 1, 4]));
     }
 }
 
@@ -107,6 +201,18 @@ fn steps_may_share_a_constant() {
 fn an_empty_batch_gives_nothing() {
     assert_eq!(prepare(Isa::best(), 2, text_plan()).run(Input::Tokens(&[])), Ok(vec![vec![]]));
     assert_eq!(prepare(Isa::best(), 2, image_plan()).run(Input::Pixels(&[])), Ok(vec![vec![], vec![]]));
+}
+
+#[test]
+fn half_precision_weights_take_half_the_memory_and_stay_close() {
+    for isa in Isa::available() {
+        let exact = prepare(isa, 1, text_plan());
+        let half = CpuExecutor::with_isa(isa, 1).with_storage(Storage::F16).prepare(text_plan()).expect("has outputs");
+        assert!(half.memory_bytes() < exact.memory_bytes() * 3 / 4, "{} {}", half.memory_bytes(), exact.memory_bytes());
+        let run = |program: &Arc<dyn Program>| program.run(Input::Tokens(&[&[1, 2, 3, 49], &[7]])).expect("fits").remove(0);
+        assert_close(isa, &run(&half), &run(&exact), 5e-3);
+        assert_ne!(run(&half), run(&exact));
+    }
 }
 
 #[test]

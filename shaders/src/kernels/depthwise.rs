@@ -1,32 +1,9 @@
 //! Depthwise convolution: each channel with its own square window, bias and activation, channels last.
 #![allow(unsafe_code, reason = "SIMD loads and stores through raw pointers")]
 
-use super::gemm::Activation;
+use super::activation::{Activation, activate_lanes};
+use super::window::Window;
 use crate::simd::{Lanes, dispatch};
-
-/// A square window moved over a map with TensorFlow's "SAME" padding: `output = ceil(input / stride)`, and of the padding
-/// the smaller half lies before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Side of the window.
-    pub kernel: usize,
-    /// Step of the window.
-    pub stride: usize,
-}
-
-impl Window {
-    /// Length of the output along an axis of `input` positions.
-    #[must_use]
-    pub fn output(self, input: usize) -> usize {
-        input.div_ceil(self.stride)
-    }
-
-    /// Padding before the first position of an axis of `input` positions.
-    #[must_use]
-    pub fn before(self, input: usize) -> usize {
-        ((self.output(input).max(1) - 1) * self.stride + self.kernel).saturating_sub(input) / 2
-    }
-}
 
 /// One depthwise convolution of one map.
 #[derive(Clone, Copy)]
@@ -40,43 +17,35 @@ pub(crate) struct Depthwise<'a> {
     /// `[kernel, kernel, channels]`.
     pub(crate) weight: &'a [f32],
     pub(crate) bias: &'a [f32],
-    /// Only `None` and `Relu6`.
     pub(crate) activation: Activation,
 }
 
 impl Depthwise<'_> {
     /// Panics unless every index that the kernels form lies within its slice.
-    fn check(&self, output: &[f32]) {
+    fn check(&self, first_row: usize, output: &[f32]) {
         let Window { kernel, .. } = self.window;
+        assert!(self.window.is_valid(), "every window touches the map");
         assert_eq!(self.input.len(), self.height * self.width * self.channels, "input shape");
         assert_eq!(self.weight.len(), kernel * kernel * self.channels, "weight shape");
         assert_eq!(self.bias.len(), self.channels, "bias shape");
-        assert_eq!(output.len(), self.window.output(self.height) * self.window.output(self.width) * self.channels, "output shape");
-        assert!(self.activation != Activation::Gelu, "depthwise has no GELU");
-    }
-
-    /// The taps of output position `at` that fall inside an axis of `length` positions, and the input position of the first.
-    fn taps(&self, at: usize, length: usize) -> (std::ops::Range<usize>, usize) {
-        let start = at * self.window.stride;
-        let before = self.window.before(length);
-        let first = before.saturating_sub(start).min(self.window.kernel);
-        let last = (length + before).saturating_sub(start).min(self.window.kernel);
-        (first..last.max(first), (start + first).saturating_sub(before))
+        let row = self.window.output(self.width) * self.channels;
+        assert!(row == 0 || output.len().is_multiple_of(row), "whole output rows");
+        assert!(first_row * row + output.len() <= self.window.output(self.height) * row, "output shape");
     }
 }
 
 dispatch! {
-    /// Convolves one map.
-    pub(crate) fn depthwise(job: Depthwise<'_>, output: &mut [f32]); depthwise_scalar, depthwise_lanes
+    /// Convolves one map: the output rows from `first_row` on, as many as `output` holds.
+    pub(crate) fn depthwise(job: Depthwise<'_>, first_row: usize, output: &mut [f32]); depthwise_scalar, depthwise_lanes
 }
 
-fn depthwise_scalar(job: Depthwise<'_>, output: &mut [f32]) {
-    job.check(output);
-    let Window { kernel, stride } = job.window;
+fn depthwise_scalar(job: Depthwise<'_>, first_row: usize, output: &mut [f32]) {
+    job.check(first_row, output);
+    let Window { kernel, stride, .. } = job.window;
     let (top, left) = (job.window.before(job.height), job.window.before(job.width));
     let output_width = job.window.output(job.width);
     for (position, result) in output.chunks_exact_mut(job.channels.max(1)).enumerate() {
-        let (out_y, out_x) = (position / output_width, position % output_width);
+        let (out_y, out_x) = (first_row + position / output_width, position % output_width);
         for (channel, result) in result.iter_mut().enumerate() {
             let mut sum = job.bias[channel];
             for tap in 0..kernel * kernel {
@@ -95,12 +64,12 @@ fn depthwise_scalar(job: Depthwise<'_>, output: &mut [f32]) {
 const QUAD: usize = 4;
 
 #[inline(always)]
-unsafe fn depthwise_lanes<S: Lanes>(job: Depthwise<'_>, output: &mut [f32]) {
-    job.check(output);
+unsafe fn depthwise_lanes<S: Lanes>(job: Depthwise<'_>, first_row: usize, output: &mut [f32]) {
+    job.check(first_row, output);
     if job.channels == 0 {
         return;
     }
-    let Window { kernel, stride } = job.window;
+    let Window { kernel, stride, .. } = job.window;
     let output_width = job.window.output(job.width);
     let left = job.window.before(job.width);
     // Positions whose whole window lies inside the row, in groups of four.
@@ -108,19 +77,22 @@ unsafe fn depthwise_lanes<S: Lanes>(job: Depthwise<'_>, output: &mut [f32]) {
     let inner_last = (job.width + left).checked_sub(kernel).map_or(0, |room| room / stride + 1).clamp(inner_first, output_width);
     let quads = (inner_last - inner_first) / QUAD;
     let quads_last = inner_first + quads * QUAD;
-    for (out_y, row) in output.chunks_exact_mut(output_width * job.channels).enumerate() {
-        let (rows, y) = job.taps(out_y, job.height);
+    for (index, row) in output.chunks_exact_mut(output_width * job.channels).enumerate() {
+        let (rows, y) = job.window.taps(first_row + index, job.height);
         // SAFETY: taps name input positions inside the map only, and quads only positions whose window is whole; channels
         // are cut at `job.channels`; `check` has compared all lengths; the caller is compiled for S.
         unsafe {
             for out_x in (0..inner_first).chain(quads_last..output_width) {
-                let (columns, x) = job.taps(out_x, job.width);
+                let (columns, x) = job.window.taps(out_x, job.width);
                 let spot = Spot { rows: rows.clone(), columns, y, x };
                 channels::<S, 1, 4>(&job, &spot, row.as_mut_ptr().add(out_x * job.channels));
             }
             for out_x in (inner_first..quads_last).step_by(QUAD) {
                 let spot = Spot { rows: rows.clone(), columns: 0..kernel, y, x: out_x * stride - left };
                 channels::<S, QUAD, 2>(&job, &spot, row.as_mut_ptr().add(out_x * job.channels));
+            }
+            if job.activation.bounds().is_none() {
+                activate_lanes::<S>(job.activation, row);
             }
         }
     }
@@ -160,7 +132,7 @@ unsafe fn window<S: Lanes, const POSITIONS: usize, const VECTORS: usize>(
     count: usize,
     output: *mut f32,
 ) {
-    let Window { kernel, stride } = job.window;
+    let Window { kernel, stride, .. } = job.window;
     // SAFETY: taps lie inside the map, `count` floats from `channel + v * WIDTH` inside the channels, `POSITIONS` outputs
     // inside the row; the caller is compiled for S.
     unsafe {
@@ -187,10 +159,11 @@ unsafe fn window<S: Lanes, const POSITIONS: usize, const VECTORS: usize>(
                 weight = weight.wrapping_add(job.channels);
             }
         }
-        let (zero, six) = (S::splat(0.0), S::splat(6.0));
+        let (low, high) = job.activation.bounds().unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        let (low, high) = (S::splat(low), S::splat(high));
         for (position, sums) in sums.into_iter().enumerate() {
             for (v, sum) in sums.into_iter().enumerate() {
-                let sum = if job.activation == Activation::Relu6 { sum.max(zero).min(six) } else { sum };
+                let sum = sum.max(low).min(high);
                 sum.store_part(output.add(position * job.channels + channel + v * S::WIDTH), count);
             }
         }
@@ -201,24 +174,9 @@ unsafe fn window<S: Lanes, const POSITIONS: usize, const VECTORS: usize>(
 mod tests {
     use super::*;
     use crate::kernels::compare::{assert_close, numbers, variants};
+    use crate::kernels::window::Padding;
     use crate::simd::Isa;
     use proptest::prelude::*;
-
-    #[test]
-    fn same_padding_is_tensorflows() {
-        for (kernel, stride, input, output, before) in [
-            (3, 1, 112, 112, 1),
-            (3, 2, 224, 112, 0),
-            (5, 2, 56, 28, 1),
-            (5, 2, 7, 4, 2),
-            (1, 1, 9, 9, 0),
-            (1, 2, 9, 5, 0),
-            (5, 1, 1, 1, 2),
-        ] {
-            let window = Window { kernel, stride };
-            assert_eq!((window.output(input), window.before(input)), (output, before), "{window:?} on {input}");
-        }
-    }
 
     #[test]
     fn an_even_input_with_stride_two_starts_at_the_first_pixel() {
@@ -228,13 +186,13 @@ mod tests {
             height: 4,
             width: 4,
             channels: 1,
-            window: Window { kernel: 3, stride: 2 },
+            window: Window::same(3, 2),
             weight: &[1.0; 9],
             bias: &[0.5],
             activation: Activation::None,
         };
         let mut output = [0.0; 4];
-        depthwise(Isa::SCALAR, job, &mut output);
+        depthwise(Isa::SCALAR, job, 0, &mut output);
         // Windows of 3x3, cut at the lower and right edge.
         let sums = [1 + 2 + 3 + 5 + 6 + 7 + 9 + 10 + 11, 3 + 4 + 7 + 8 + 11 + 12, 9 + 10 + 11 + 13 + 14 + 15, 11 + 12 + 15 + 16];
         assert_eq!(output, sums.map(|sum| sum as f32 + 0.5));
@@ -246,15 +204,19 @@ mod tests {
         #[test]
         fn variants_follow_the_reference(
             height in 1usize..14, width in 1usize..20, channels in 1usize..90,
-            kernel in prop::sample::select(vec![1usize, 2, 3, 5, 7]), stride in 1usize..4, relu6: bool,
+            kernel in prop::sample::select(vec![1usize, 2, 3, 5, 7]), stride in 1usize..4,
+            around in prop::option::of(0usize..4), activation in prop::sample::select(Activation::ALL.to_vec()),
         ) {
-            let window = Window { kernel, stride };
+            let window = Window { kernel, stride, padding: around.map_or(Padding::Same, Padding::Around) };
+            prop_assume!(window.is_valid() && window.output(height) > 0 && window.output(width) > 0);
             let (input, weight, bias) = (numbers(1, height * width * channels), numbers(2, kernel * kernel * channels), numbers(3, channels));
-            let activation = if relu6 { Activation::Relu6 } else { Activation::None };
             let job = Depthwise { input: &input, height, width, channels, window, weight: &weight, bias: &bias, activation };
             let run = |isa| {
                 let mut output = vec![f32::NAN; window.output(height) * window.output(width) * channels];
-                depthwise(isa, job, &mut output);
+                let cut = window.output(height) / 3;
+                let (above, below) = output.split_at_mut(cut * window.output(width) * channels);
+                depthwise(isa, job, 0, above);
+                depthwise(isa, job, cut, below);
                 output
             };
             let want = run(Isa::SCALAR);

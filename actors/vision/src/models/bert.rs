@@ -75,7 +75,7 @@ impl Builder<'_> {
         let name = |part: &str| format!("encoder.layer.{layer}.{part}");
         let (weight, bias) = self.queries_keys_values(&name("attention.self"))?;
         let all = self.plan.gemm(x, weight, bias, Activation::None, None)?;
-        let mixed = self.plan.attention(all, self.sizes.heads)?;
+        let mixed = self.plan.attention(all, self.sizes.heads, false)?;
         let mixed = self.linear(mixed, &name("attention.output.dense"), [hidden, hidden], Activation::None, Some(x))?;
         let x = self.layernorm(mixed, &name("attention.output.LayerNorm"))?;
         let wide = self.linear(x, &name("intermediate.dense"), [hidden, inner], Activation::Gelu, None)?;

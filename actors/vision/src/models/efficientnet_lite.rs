@@ -37,7 +37,7 @@ pub(super) const LITE0: Architecture = Architecture {
     name: "efficientnet-lite0",
     // 0.875 = 224 / (224 + 32), the evaluation crop of the TensorFlow release.
     preprocessing: Preprocessing { side: 224, crop: 0.875, cubic: -0.5 },
-    normalisation: Normalisation { mean: 127.0, deviation: 128.0 },
+    normalisation: Normalisation::grey(127.0, 128.0),
     stem_channels: 32,
     stages: &[
         stage(1, 3, 1, 1, 16),
@@ -92,7 +92,7 @@ impl Builder {
             folded[(tap * colours + colour) * channels + channel] = (f64::from(*value) * scale[channel]) as f32;
         }
         let weight = self.plan.constant("_conv_stem.weight", &[kernel, kernel, colours, channels], folded)?;
-        let window = Window { kernel, stride: 2 };
+        let window = Window::same(kernel, 2);
         Ok(self.plan.stem(pixels, weight, bias, window, architecture.normalisation, Activation::Relu6)?)
     }
 
@@ -104,7 +104,7 @@ impl Builder {
         if stage.expansion != 1 {
             x = self.pointwise(x, &name("_expand_conv"), &name("_bn0"), [channels, wide], Activation::Relu6, None)?;
         }
-        x = self.depthwise(x, &name("_depthwise_conv"), &name("_bn1"), wide, Window { kernel: stage.kernel, stride })?;
+        x = self.depthwise(x, &name("_depthwise_conv"), &name("_bn1"), wide, Window::same(stage.kernel, stride))?;
         let residual = (stride == 1 && channels == stage.channels).then_some(input);
         self.pointwise(x, &name("_project_conv"), &name("_bn2"), [wide, stage.channels], Activation::None, residual)
     }
