@@ -15,4 +15,5 @@ pub mod registry;
 pub mod reports;
 pub mod search;
 pub mod session;
+pub mod tags;
 pub mod vision;
