@@ -11,7 +11,7 @@ const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 80;
 
 /// Which workspace crates each may name: down the house only, and never from one actor to another.
-const MAY_NAME: [(&str, &[&str]); 27] = [
+const MAY_NAME: [(&str, &[&str]); 28] = [
     ("domain", &[]),
     ("kit", &[]),
     ("store", &[]),
@@ -35,13 +35,15 @@ const MAY_NAME: [(&str, &[&str]); 27] = [
     ("columns", &["domain"]),
     ("words", &["domain"]),
     ("search", &["columns", "domain", "kit", "protocol", "shaders", "store", "vectors", "words"]),
-    ("vision", &["domain", "fetch", "kit", "protocol", "shaders", "store"]),
+    ("attributes", &[]),
+    ("vision", &["attributes", "domain", "fetch", "kit", "protocol", "shaders", "store"]),
     ("ingest", &["domain", "fetch", "kit", "protocol", "store"]),
     ("gateway", &["domain", "events", "kit", "protocol", "store"]),
     (
         "gotham",
         &[
             "archive",
+            "attributes",
             "behaviour",
             "cache",
             "catalog",
