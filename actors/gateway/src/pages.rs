@@ -8,3 +8,4 @@ pub(crate) mod parts;
 pub(crate) mod reports;
 pub(crate) mod search;
 pub(crate) mod store;
+pub(crate) mod tags;

@@ -7,6 +7,7 @@ mod contract;
 mod fakes;
 mod searcher;
 mod searches;
+mod tags;
 mod writes;
 
 use std::sync::Arc;

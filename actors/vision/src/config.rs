@@ -5,6 +5,8 @@ use protocol::queue::LEASE_JOBS_MAX;
 use protocol::search::UPSERT_VECTORS_MAX;
 use serde::{Deserialize, Serialize};
 
+use crate::tagging::TagConfig;
+
 /// How pictures are read and how work is cut.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -41,6 +43,8 @@ pub struct Config {
     pub thumbnail_quality: u8,
     /// How often newly installed models are looked for, and queues without being woken.
     pub tick_interval_ms: u64,
+    /// Tags of what pictures show.
+    pub tags: TagConfig,
     /// Downloads.
     pub fetch: FetchConfig,
 }
@@ -64,6 +68,7 @@ impl Default for Config {
             thumbnail_side_max: 480,
             thumbnail_quality: 82,
             tick_interval_ms: 5_000,
+            tags: TagConfig::default(),
             fetch: FetchConfig::default(),
         }
     }
@@ -93,6 +98,7 @@ impl Config {
         let outside = ranges.into_iter().filter(|(_, value, low, high)| !(low..=high).contains(&value));
         let mut problems: Vec<_> =
             outside.map(|(field, value, low, high)| (field, format!("{value} is not between {low} and {high}"))).collect();
+        problems.extend(self.tags.problems().into_iter().map(|(field, problem)| ("tags", format!("{field}: {problem}"))));
         problems.extend(self.fetch.problems().into_iter().map(|(field, problem)| ("fetch", format!("{field}: {problem}"))));
         problems
     }

@@ -7,6 +7,7 @@ use domain::ProductId;
 use kit::Context;
 use serde::Serialize;
 
+use crate::catalog::CatalogReader;
 use crate::vision::{Crop, PictureQuery, VisionError};
 
 /// The most attributes corrected in one request.
@@ -251,6 +252,18 @@ pub enum Verdict {
     Withdrawn,
 }
 
+/// What is known for sure of products.
+pub trait FactReader: Send + Sync {
+    /// Facts of a product: attribute and value. Reads two records.
+    fn facts(&self, product: &str) -> Vec<(String, String)>;
+}
+
+/// Whoever filters by facts.
+pub trait FactIndex: Send + Sync {
+    /// Facts of these products have changed; what the catalog no longer holds is passed over.
+    fn refresh(&self, catalog: &dyn CatalogReader, products: &[ProductId]);
+}
+
 /// An answer on its way.
 pub type Tagging<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -258,8 +271,6 @@ pub type Tagging<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Tagger: Send + Sync {
     /// What is known of a product; `None` while it has not been tagged and nobody has said anything.
     fn product(&self, product: &str) -> Option<ProductTags>;
-    /// Facts of a product: attribute and value.
-    fn facts(&self, product: &str) -> Vec<(String, String)>;
     /// The vocabulary and how well it is known.
     fn vocabulary(&self) -> VocabularyReport;
     /// Suggestions that nobody has judged, the least certain first; at most `limit`, itself at most [`REVIEW_MAX`].

@@ -268,6 +268,7 @@ impl World {
             offers: readers.clone(),
             nightwing,
             vision: readers.clone(),
+            tagger: Arc::new(super::tags::Shop::default()),
             searcher: readers.clone(),
             log: behaviour::log(self),
             recommender: learned.clone(),

@@ -22,13 +22,13 @@ pub struct TagConfig {
     pub teach_interval_ms_min: u64,
     /// Corrections are learned from once none has come for so long.
     pub correction_settle_ms: u64,
-    /// Labelled products likewise, unless there are a quarter more.
+    /// Labelled products are learned from once none has changed for so long, or once there are a quarter more.
     pub rows_settle_ms: u64,
     /// How often changes are looked for.
     pub tick_interval_ms: u64,
     /// Threads that measure the pictures that callers send.
     pub picture_threads: usize,
-    /// Pictures that wait for them; more are told to come back.
+    /// Pictures of callers that wait to be measured; more are told to come back.
     pub picture_queue_max: usize,
 }
 

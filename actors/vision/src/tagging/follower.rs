@@ -4,13 +4,13 @@
 //! next step goes on where they end.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use attributes::{Label, Look};
 use domain::{ContentHash, ProductId};
 use protocol::catalog::{CatalogSnapshot, ProductRevision};
-use protocol::tags::Tag;
+use protocol::tags::{FactIndex, Tag};
 use protocol::vision::{Space, VisionCounts};
 use store::{Durability, Keyspace, Op, Record as _, StoreError};
 
@@ -23,12 +23,15 @@ use super::{convert, keep, lesson, measure};
 
 /// Products of the catalog that are looked at at a time.
 const PAGE_PRODUCTS: usize = 256;
+/// A product that changed so long ago is in the index as it is.
+const SETTLED_MS: i64 = 10_000;
 /// Changes that are written together.
 const OPS_MAX: usize = 128;
 
 /// The state of the thread; all of it can be made anew.
 pub(crate) struct Follower {
     pub(crate) shared: Arc<Shared>,
+    index: Arc<dyn FactIndex>,
     pub(crate) known: BTreeMap<ProductId, Known>,
     pub(crate) lessons: Lessons,
     pace: Pace,
@@ -65,9 +68,10 @@ struct Seen {
 }
 
 impl Follower {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, index: Arc<dyn FactIndex>) -> Self {
         Self {
             shared,
+            index,
             known: BTreeMap::new(),
             lessons: Lessons::default(),
             pace: Pace::default(),
@@ -106,6 +110,7 @@ impl Follower {
         if self.is_stale {
             self.tag_all()?;
         }
+        self.tell();
         self.count();
         Ok(())
     }
@@ -213,6 +218,9 @@ impl Follower {
         self.shared.each(KeptTags::keys(), |key, _| {
             let is_known = std::str::from_utf8(&key[1..]).is_ok_and(|id| self.known.contains_key(id));
             if !is_known {
+                // A product that is still there has lost its picture.
+                let id = std::str::from_utf8(&key[1..]).ok().and_then(|id| id.parse().ok());
+                id.into_iter().for_each(|id| self.shared.changed(id));
                 ops.push(Op::Delete { space: Keyspace::Embeddings, key: key.to_vec() });
             }
         })?;
@@ -241,7 +249,7 @@ impl Follower {
         let (maker, catalog) = (shared.maker.load_full(), shared.catalog.snapshot());
         let mut ops = Vec::new();
         let mut written: Vec<(ProductId, [u8; 16], Vec<(u8, f32)>)> = Vec::new();
-        let mut was_passed_over = false;
+        let (mut was_passed_over, mut told) = (false, Vec::new());
         let due: Vec<ProductId> =
             self.known.iter().filter(|(_, known)| known.tagged != Some(known.inputs(&maker))).map(|(id, _)| id.clone()).collect();
         for id in due {
@@ -250,11 +258,14 @@ impl Follower {
             }
             let (Some(known), Some(revision)) = (self.known.get(&id), catalog.get(id.as_str())) else { continue };
             let inputs = known.inputs(&maker);
-            let kept = if known.tagged.is_none() { shared.kept_tags(id.as_str())? } else { None };
-            if let Some(kept) = kept.filter(|kept| kept.inputs == inputs) {
-                let tags: Vec<Tag> = kept.tags.iter().filter_map(convert::kept_tag).collect();
-                written.push((id, inputs, self.unsure(&tags)));
+            let kept = shared.kept_tags(id.as_str())?;
+            let before = kept.iter().flat_map(|kept| &kept.tags).filter_map(convert::kept_tag).collect::<Vec<Tag>>();
+            if kept.is_some_and(|kept| kept.inputs == inputs) {
+                written.push((id, inputs, self.unsure(&before)));
             } else if let Some((tags, op)) = tag_one(&shared, &maker, known, &revision, inputs)? {
+                if facts(&tags).ne(facts(&before)) {
+                    told.push(id.clone());
+                }
                 written.push((id, inputs, self.unsure(&tags)));
                 ops.push(op);
             } else {
@@ -263,16 +274,30 @@ impl Follower {
             if ops.len() >= OPS_MAX {
                 self.write(&mut ops, 1)?;
                 self.note(&mut written);
+                told.drain(..).for_each(|id| shared.changed(id));
                 self.count();
             }
         }
         self.write(&mut ops, 1)?;
         self.note(&mut written);
+        told.into_iter().for_each(|id| shared.changed(id));
         self.is_stale = was_passed_over;
         let names: Vec<&str> = shared.vocabulary.attributes().iter().map(|attribute| attribute.name.as_str()).collect();
         let unsure = self.known.iter().map(|(id, known)| (id, known.unsure.as_slice()));
         shared.review.store(Arc::new(ReviewList::of(&names, unsure)));
         Ok(())
+    }
+
+    /// Tells the index of products whose facts have changed. One that has just changed in the catalog, too, waits: the index may be about
+    /// to take it in as it was before.
+    fn tell(&self) {
+        let shared = &self.shared;
+        let (catalog, now_ms) = (shared.catalog.snapshot(), shared.clock.now_ms());
+        let untold = std::mem::take(&mut *shared.untold.lock().unwrap_or_else(PoisonError::into_inner));
+        let is_settled = |id: &ProductId| catalog.get(id.as_str()).is_none_or(|revision| now_ms - revision.changed_at_ms >= SETTLED_MS);
+        let (due, early): (Vec<ProductId>, Vec<ProductId>) = untold.into_iter().partition(is_settled);
+        due.chunks(OPS_MAX).for_each(|products| self.index.refresh(shared.catalog.as_ref(), products));
+        early.into_iter().for_each(|id| shared.changed(id));
     }
 
     fn unsure(&self, tags: &[Tag]) -> Vec<(u8, f32)> {
@@ -310,6 +335,10 @@ impl Known {
         let parts = [&self.content.0[..], &self.labels.to_le_bytes(), &[u8::from(self.measured == Measured::Yes)], maker.version.as_bytes()];
         ContentHash::of(&parts.concat()).0
     }
+}
+
+fn facts(tags: &[Tag]) -> impl Iterator<Item = (&str, &str)> {
+    tags.iter().filter(|tag| tag.is_fact).map(|tag| (tag.attribute.as_str(), tag.value.as_str()))
 }
 
 /// Tags one product. `None` where its picture has just been replaced: it is looked at again.

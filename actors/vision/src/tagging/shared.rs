@@ -1,6 +1,6 @@
 //! What the tagging thread, readers and writers of corrections share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use attributes::{Label, Look, Source, TagSettings, Taught, Vocabulary};
 use domain::{ContentHash, Product, ProductId};
 use kit::Clock;
 use protocol::catalog::CatalogReader;
-use protocol::tags::{ProductTags, Tag, TagError, TagSource, Verdict};
+use protocol::tags::{FactReader, ProductTags, Tag, TagError, TagSource, Verdict};
 use protocol::vision::{Space, VisionReader};
 use store::{Durability, Keyspace, Op, Record as _, Store, StoreError};
 
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) maker: ArcSwap<Maker>,
     pub(crate) review: ArcSwap<ReviewList>,
     pub(crate) counts: Counts,
+    /// Products whose facts may have changed, until the index is told.
+    pub(crate) untold: Mutex<BTreeSet<ProductId>>,
     /// Held while corrections are read and written anew.
     correcting: Mutex<()>,
     pub(crate) is_stopping: AtomicBool,
@@ -111,6 +113,7 @@ impl Shared {
             maker: ArcSwap::default(),
             review: ArcSwap::default(),
             counts: Counts::default(),
+            untold: Mutex::default(),
             correcting: Mutex::new(()),
             is_stopping: AtomicBool::new(false),
         }
@@ -155,8 +158,13 @@ impl Shared {
 
     /// What the catalog says of a product, in the vocabulary's words.
     pub(crate) fn labels(&self, product: &Product) -> Vec<Label> {
-        let stated = labels_of(product);
-        let stated = self.vocabulary.read(stated.iter().map(|(name, label)| (name.as_str(), label.as_str())));
+        let labels = labels_of(product);
+        let mut stated = self.vocabulary.read(labels.iter().map(|(name, label)| (name.as_str(), label.as_str())));
+        // An attribute of its own says more than a word of the title.
+        let by_title = self.vocabulary.read_title(&product.title);
+        let is_open = |word: &attributes::Stated| stated.iter().all(|known| known.attribute != word.attribute);
+        let by_title: Vec<attributes::Stated> = by_title.into_iter().filter(is_open).collect();
+        stated.extend(by_title);
         stated.into_iter().map(|stated| Label { attribute: stated.attribute, value: stated.value, human: false }).collect()
     }
 
@@ -242,8 +250,14 @@ impl Shared {
         // Two's complement: the sum is right where it shrinks, too.
         self.counts.corrections.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
         self.counts.corrected.fetch_add(1, Ordering::Relaxed);
+        self.changed(product.clone());
         metrics::counter!("gotham_tags_corrections_total").increment(verdicts.len() as u64);
         Ok(self.product(product.as_str()).map_err(storage)?.unwrap_or_default())
+    }
+
+    /// The index is told of a product.
+    pub(crate) fn changed(&self, product: ProductId) {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner).insert(product);
     }
 
     /// Forgets what people said of a product that the catalog has deleted since.
@@ -256,6 +270,14 @@ impl Shared {
         }
         let op = Op::Delete { space: Keyspace::Embeddings, key: KeptCorrections::key(product.as_str()) };
         self.store.commit(vec![op], Durability::Applied).wait().map(|_| ())
+    }
+}
+
+impl FactReader for Shared {
+    fn facts(&self, product: &str) -> Vec<(String, String)> {
+        let known = self.product(product).inspect_err(|error| tracing::error!(%error, "tags were not read")).ok().flatten();
+        let tags = known.map(|known| known.tags).unwrap_or_default();
+        tags.into_iter().filter(|tag| tag.is_fact).map(|tag| (tag.attribute, tag.value)).collect()
     }
 }
 
