@@ -150,6 +150,7 @@ struct Views {
     gcpd: Arc<cache::Cache>,
     models: Arc<vision::InstalledModels>,
     threads: Arc<vision::Threads>,
+    tagging: Arc<vision::Tagging>,
 }
 
 /// What everybody stands on.
@@ -178,7 +179,7 @@ impl House {
         };
         let addresses = Addresses::default();
         let settings: Arc<[Setting]> = settings.into();
-        let views = Views::open(&config, &ground, models_dir, Arc::clone(&settings))?;
+        let views = Views::open(&config, &ground, &addresses, models_dir, Arc::clone(&settings))?;
         let mut casts = views.casts(&config, &ground, &addresses);
         let actors = 14 + usize::from(has_gateway) + 1;
         let readiness = Arc::new(Readiness { board: ground.board.clone(), actors: actors - 1, store: Arc::clone(&ground.store) });
@@ -292,7 +293,13 @@ impl Ground {
 }
 
 impl Views {
-    fn open(config: &Config, ground: &Ground, models_dir: PathBuf, settings: Arc<[Setting]>) -> Result<Self, HouseError> {
+    fn open(
+        config: &Config,
+        ground: &Ground,
+        addresses: &Addresses,
+        models_dir: PathBuf,
+        settings: Arc<[Setting]>,
+    ) -> Result<Self, HouseError> {
         let machine = |error: std::io::Error| HouseError::Machine(error.to_string());
         let devices = vision::Devices::new(config.vision.device, Some(ground.data.root().join("gpu")));
         let models = Arc::new(vision::InstalledModels::new(&models_dir).on(devices));
@@ -306,6 +313,19 @@ impl Views {
         let (catalog, vision): (Arc<dyn CatalogReader>, Arc<dyn VisionReader>) =
             (Arc::clone(&watchtower) as _, Arc::clone(&nightwing) as _);
         let store = &ground.store;
+        let batman = search::View::open(&config.search).map_err(machine)?;
+        let tagging = vision::Tagging::start(vision::TagSources {
+            config: Arc::new(config.vision.clone()),
+            store: Arc::clone(store),
+            catalog: Arc::clone(&catalog),
+            vision: Arc::clone(&vision),
+            index: Arc::clone(&batman) as _,
+            nightwing: addresses.nightwing.clone(),
+            clock: Arc::clone(&ground.clock),
+            dir: ground.data.vectors().join("tags"),
+        });
+        let tagging = Arc::new(tagging.map_err(machine)?);
+        batman.use_facts(tagging.facts());
         Ok(Self {
             superman: Arc::new(recommend::View::new(&config.recommend)),
             two_face: Arc::new(personalize::View::new(&config.personalize, Arc::clone(store), catalog, vision)),
@@ -315,11 +335,12 @@ impl Views {
             watchtower,
             flash: Arc::new(session::View::new(Arc::clone(store))),
             gordon: Arc::new(queue::View::new()),
-            batman: search::View::open(&config.search).map_err(machine)?,
+            batman,
             nightwing,
             joker: Arc::new(ingest::View::new(Arc::clone(&ground.store))),
             models,
             threads: Arc::new(vision::Threads::spawn(&config.vision).map_err(machine)?),
+            tagging,
         })
     }
 
@@ -432,6 +453,7 @@ impl Views {
             offers: Arc::clone(&self.flash) as _,
             nightwing: addresses.nightwing.clone(),
             vision: Arc::clone(&self.nightwing) as _,
+            tagger: Arc::clone(&self.tagging) as _,
             searcher: Arc::clone(&self.batman) as _,
             log: ground.events.clone(),
             recommender: Arc::clone(&self.superman) as _,

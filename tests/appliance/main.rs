@@ -8,4 +8,5 @@ mod faults;
 mod http;
 mod relevance;
 mod search;
+mod tags;
 mod tidy;

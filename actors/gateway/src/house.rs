@@ -16,6 +16,7 @@ use protocol::releases::ReleaseReader;
 use protocol::reports::{ReplayLab, ReportReader};
 use protocol::search::Searcher;
 use protocol::session::{OfferReader, SessionReader};
+use protocol::tags::Tagger;
 use protocol::vision::{VisionMsg, VisionReader};
 
 /// The neighbours. Cheap to clone; survives a restart of Robin.
@@ -39,6 +40,8 @@ pub struct House {
     pub nightwing: Address<VisionMsg>,
     /// Nightwing's vectors and thumbnails.
     pub vision: Arc<dyn VisionReader>,
+    /// Nightwing's tags.
+    pub tagger: Arc<dyn Tagger>,
     /// Batman's index.
     pub searcher: Arc<dyn Searcher>,
     /// What shoppers did: written to before an event is acknowledged.

@@ -9,3 +9,4 @@ pub(crate) mod releases;
 pub(crate) mod reports;
 pub(crate) mod search;
 pub(crate) mod store;
+pub(crate) mod tags;

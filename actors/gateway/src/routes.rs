@@ -12,6 +12,7 @@ pub(crate) mod reports;
 pub(crate) mod search;
 pub(crate) mod shop;
 pub(crate) mod shoppers;
+pub(crate) mod tags;
 pub(crate) mod tasks;
 
 use std::ops::Deref;
@@ -93,6 +94,9 @@ fn serving() -> Router<App> {
         .route("/v1/products", get(products::list))
         .route("/v1/products/{id}", get(products::one))
         .route("/v1/products/{id}/similar", get(search::similar))
+        .route("/v1/products/{id}/tags", get(tags::of_product))
+        .route("/v1/tags", post(tags::of_picture))
+        .route("/console/tags", post(pages::tags::try_out))
         .route("/v1/products/{id}/variants", get(products::variants))
         .route("/v1/products/{id}/image", get(products::image))
         .route("/v1/products/{id}/bought-together", get(recommend::bought_together))
@@ -105,6 +109,8 @@ fn serving() -> Router<App> {
 fn writes() -> Router<App> {
     Router::new()
         .route("/v1/products/{id}", put(products::put).patch(products::patch).delete(products::delete))
+        .route("/v1/products/{id}/tags", put(tags::correct).delete(tags::withdraw))
+        .route("/console/tags/judge", post(pages::tags::judge))
         .route("/v1/availability/{id}", put(availability::put))
         .route("/v1/tasks/{id}", post(tasks::act))
         .route("/v1/queues/{name}", post(operations::act_on_queue))
@@ -135,6 +141,9 @@ fn operations() -> Router<App> {
         .route("/console", get(pages::console::console))
         .route("/console/search", get(pages::search::panel))
         .route("/console/reports", get(pages::reports::daily))
+        .route("/console/tags", get(pages::tags::panel))
+        .route("/v1/vocabulary", get(tags::vocabulary))
+        .route("/v1/tags/review", get(tags::review))
         .route("/v1/reports/daily", get(reports::daily))
         .route("/v1/reports/days", get(reports::days))
         .route("/v1/reports/attribution", get(reports::attribution))
@@ -162,6 +171,7 @@ fn operations() -> Router<App> {
         availability::put, availability::batch,
         feeds::create, feeds::products_batch, feeds::one, feeds::rejects, feeds::report,
         tasks::list, tasks::one, tasks::events, tasks::cancel,
+        tags::of_picture, tags::of_product, tags::correct, tags::withdraw, tags::vocabulary, tags::review,
         events::record,
         recommend::recommend, recommend::simple, recommend::bought_together, recommend::also_viewed, recommend::complete_the_look,
         shoppers::user, shoppers::erase, shoppers::merge, shoppers::session,
@@ -183,6 +193,7 @@ fn operations() -> Router<App> {
         (name = "reports", description = "The day in numbers, and what lists brought"),
         (name = "experiments", description = "Which way to answer is better, and what another one would have shown"),
         (name = "models", description = "Which models answer, and how a new set of them takes office"),
+        (name = "tags", description = "What pictures show, as values of a vocabulary's attributes; corrections win and teach"),
         (name = "tasks", description = "How far background work is"),
         (name = "operations", description = "Health, metrics, queues, settings"),
     )

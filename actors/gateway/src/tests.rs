@@ -8,6 +8,7 @@ mod fakes;
 mod releases;
 mod searcher;
 mod searches;
+mod tags;
 mod writes;
 
 use std::sync::Arc;

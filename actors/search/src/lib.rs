@@ -31,6 +31,7 @@
 
 mod actor;
 mod config;
+mod facts;
 mod indexer;
 pub mod logic;
 mod searcher;

@@ -7,6 +7,7 @@ use protocol::vision::EMBED_BATCH_MAX;
 use serde::{Deserialize, Serialize};
 
 use crate::devices::DeviceSetting;
+use crate::tagging::TagConfig;
 
 /// How pictures are read and how work is cut.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +54,8 @@ pub struct Config {
     pub thumbnail_quality: u8,
     /// How often newly installed models are looked for, and queues without being woken.
     pub tick_interval_ms: u64,
+    /// Tags of what pictures show.
+    pub tags: TagConfig,
     /// Downloads.
     pub fetch: FetchConfig,
 }
@@ -80,6 +83,7 @@ impl Default for Config {
             thumbnail_side_max: 480,
             thumbnail_quality: 82,
             tick_interval_ms: 5_000,
+            tags: TagConfig::default(),
             fetch: FetchConfig::default(),
         }
     }
@@ -113,6 +117,7 @@ impl Config {
         if !(0.0..=0.5).contains(&self.import_share_min) {
             problems.push(("import_share_min", format!("{} is not between 0 and 0.5", self.import_share_min)));
         }
+        problems.extend(self.tags.problems().into_iter().map(|(field, problem)| ("tags", format!("{field}: {problem}"))));
         problems.extend(self.fetch.problems().into_iter().map(|(field, problem)| ("fetch", format!("{field}: {problem}"))));
         problems
     }

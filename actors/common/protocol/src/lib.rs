@@ -16,4 +16,5 @@ pub mod releases;
 pub mod reports;
 pub mod search;
 pub mod session;
+pub mod tags;
 pub mod vision;

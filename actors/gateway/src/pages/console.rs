@@ -42,7 +42,7 @@ pub(crate) async fn console(State(app): State<App>) -> Html<String> {
             }
             (releases::panel(&app))
             (actors(&registry.actors, now_ms))
-            p .chips { a .button href="/console/search" { "Search, and why" } a .button href="/console/reports" { "The day in numbers" } }
+            p .chips { a .button href="/console/search" { "Search, and why" } a .button href="/console/reports" { "The day in numbers" } a .button href="/console/tags" { "Tags" } }
             p .note { "Version " (app.house.version) " · " a href="/docs" { "API" } " · " a href="/metrics" { "Metrics" } " · " a href="/v1/config" { "Settings" } }
         }
     };

@@ -24,9 +24,10 @@ use crate::problem::{Answer, Problem};
 use crate::routes::{App, products};
 use crate::schema::{AttributeDoc, Card, FacetCountsDoc, SuggestionDoc};
 
-pub(crate) use ask::{Ask, crop, filter as parsed_filter, ids, product_id};
+pub(crate) use ask::{Ask, crop, escaped, filter as parsed_filter, ids, picture, product_id};
 pub(crate) use body::{LookBody, Mode, OneOrMany, SearchBody, from_form, listed, read_form};
 pub(crate) use release::COMPARISON;
+pub(crate) use embed::picture_problem;
 pub(crate) use run::{find, look, ms, run};
 pub(crate) use served::run_logged;
 pub(crate) use shadow::{Shadow, ShadowReport};

@@ -327,6 +327,7 @@ impl World {
             offers: readers.clone(),
             nightwing,
             vision: readers.clone(),
+            tagger: Arc::new(super::tags::Shop::default()),
             searcher: readers.clone(),
             log,
             recommender: learned.clone(),

@@ -171,7 +171,7 @@ fn words(text: String) -> Answer<String> {
 }
 
 /// A picture in JSON; a data URL is what a page has at hand.
-fn picture(text: &str) -> Answer<Bytes> {
+pub(crate) fn picture(text: &str) -> Answer<Bytes> {
     let base64 = text.split_once(";base64,").map_or(text, |(_, data)| data);
     STANDARD.decode(base64).map(Bytes::from).map_err(|_| Problem::field("/image", "invalid_base64", "must be base64"))
 }

@@ -339,7 +339,7 @@ fn form_value(name: &str, text: &str) -> Answer<Value> {
     Ok(match name {
         "filter" if !text.starts_with('{') => Value::from(text),
         "limit" | "offset" => number(text),
-        "exact" | "explain" | "include_unavailable" => match text {
+        "exact" | "explain" | "include_unavailable" | "objects" => match text {
             "true" | "on" | "1" => Value::Bool(true),
             "false" | "off" | "0" => Value::Bool(false),
             other => Value::from(other),

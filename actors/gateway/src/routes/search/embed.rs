@@ -138,7 +138,7 @@ async fn embed_pictures(app: &App, context: &Context, answering: &Answering, ima
 }
 
 /// A mistake in a box is told apart from one in the picture.
-fn picture_problem(error: VisionError, pointer: &str) -> Problem {
+pub(crate) fn picture_problem(error: VisionError, pointer: &str) -> Problem {
     match error {
         VisionError::BadPicture { code: code @ ("crop_outside_picture" | "crop_too_small"), detail } => {
             Problem::field(pointer, code, detail)

@@ -1,0 +1,151 @@
+//! Learning from the catalog's own labelled products and from what people said.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use attributes::{Label, Measurements, Row, TeachSettings};
+use domain::{ContentHash, ProductId};
+use protocol::vision::Space;
+use store::StoreError;
+
+use super::follower::Follower;
+use super::pace::Rows;
+use super::records::{KeptCorrections, KeptLesson, TeacherMark};
+use super::shared::{Maker, Teacher};
+use super::{keep, measure};
+
+/// Labelled products needed to learn anything.
+pub(crate) const ROWS_MIN: u64 = attributes::teacher::ROWS_MIN as u64;
+
+/// One labelled product with all that is learned from.
+struct Lesson {
+    product: ProductId,
+    group: u64,
+    embedding: Arc<[f32]>,
+    measurements: Option<Measurements>,
+    labels: Vec<Label>,
+}
+
+/// What is learned of a product: what people said stands in place of the catalog's label.
+pub(crate) fn taught_labels(mut stated: Vec<Label>, said: Option<&KeptCorrections>) -> Vec<Label> {
+    for correction in said.iter().flat_map(|said| &said.corrections) {
+        stated.retain(|label| label.attribute != correction.attribute);
+        let human = correction.value.iter().map(|value| Label { attribute: correction.attribute.clone(), value: value.clone(), human: true });
+        stated.extend(human);
+    }
+    stated
+}
+
+/// Learns, and puts what was learned in force. Where nothing can be learned, what was learned before stays.
+pub(crate) fn learn(follower: &mut Follower, model: &str) -> Result<(), StoreError> {
+    let started = Instant::now();
+    let shared = Arc::clone(&follower.shared);
+    let (lessons, seen) = collect(follower)?;
+    // Whatever comes of these rows, they are not learned from again.
+    follower.lessons.taught(Some(seen));
+    let rows: Vec<Row<'_>> = lessons
+        .iter()
+        .map(|lesson| Row {
+            product: lesson.product.as_str(),
+            group: lesson.group,
+            embedding: &lesson.embedding,
+            measurements: lesson.measurements.as_ref(),
+            labels: &lesson.labels,
+        })
+        .collect();
+    let config = &shared.config;
+    let settings = TeachSettings { precision: config.fact_precision, threads: config.threads(), ..TeachSettings::default() };
+    let (taught, learned) = match attributes::teach(&shared.vocabulary, model, &rows, &settings) {
+        Ok(taught) => taught,
+        Err(error) => {
+            tracing::warn!(%error, rows = rows.len(), "nothing was learned");
+            return Ok(());
+        }
+    };
+    let state = taught.save();
+    let lessons = learned.into_iter().map(|lesson| KeptLesson {
+        attribute: lesson.attribute,
+        rows: lesson.rows as u64,
+        classes: lesson.classes as u64,
+        threshold: lesson.threshold,
+        accuracy: lesson.quality.accuracy,
+        coverage: lesson.quality.coverage,
+        precision: lesson.quality.precision,
+        calibration_error: lesson.quality.calibration_error,
+    });
+    let mark = TeacherMark {
+        model: model.to_owned(),
+        vocabulary: shared.vocabulary.fingerprint().to_owned(),
+        rows_digest: seen.digest,
+        rows: seen.count,
+        corrections_digest: seen.corrections,
+        taught_at_ms: shared.clock.now_ms(),
+        state: ContentHash::of(&state).0,
+        lessons: lessons.collect(),
+    };
+    if let Err(error) = keep::save(&shared, &mark, &state) {
+        // In force all the same: after a restart it is learned again.
+        tracing::error!(%error, "what was learned could not be written");
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    metrics::histogram!("gotham_tags_teach_seconds").record(seconds);
+    metrics::gauge!("gotham_tags_rows_taught").set(seen.count as f64);
+    tracing::info!(rows = rows.len(), attributes = mark.lessons.len(), seconds, "tags were learned");
+    let teacher = Arc::new(Teacher::new(taught, mark));
+    shared.maker.store(Arc::new(Maker::new(model.to_owned(), &shared.vocabulary, Some(teacher))));
+    Ok(())
+}
+
+/// Every labelled product, or as many as are learned from at most: those that people corrected, and a fixed part of the others.
+fn collect(follower: &Follower) -> Result<(Vec<Lesson>, Rows), StoreError> {
+    let shared = &follower.shared;
+    let (catalog, corrections) = (shared.catalog.snapshot(), shared.all_corrections()?);
+    let mut ids: Vec<(bool, ContentHash, &ProductId)> = follower
+        .known
+        .iter()
+        .filter(|(_, known)| known.is_labelled)
+        .map(|(id, _)| (!corrections.contains_key(id), ContentHash::of(id.as_str().as_bytes()), id))
+        .collect();
+    ids.sort_unstable_by(|a, b| (a.0, a.1.0).cmp(&(b.0, b.1.0)));
+    ids.truncate(shared.config.teach_rows_max);
+    let mut lessons = Vec::with_capacity(ids.len());
+    for (_, _, id) in ids {
+        let (Some(known), Some(revision)) = (follower.known.get(id), catalog.get(id.as_str())) else { continue };
+        let picture = shared.vision.vectors(id.as_str(), Space::Image).into_iter().find(|picture| picture.content == known.content);
+        let Some(picture) = picture else { continue };
+        let labels = taught_labels(shared.labels(&revision.product), corrections.get(id));
+        if labels.is_empty() {
+            continue;
+        }
+        // Equal pictures and variants of one product are one group.
+        let group = match &revision.product.group_id {
+            Some(group) => ContentHash::of(group.as_bytes()).0,
+            None => known.content.0,
+        };
+        let group = u64::from_le_bytes([group[0], group[1], group[2], group[3], group[4], group[5], group[6], group[7]]);
+        let measurements = measure::kept(shared, known.content)?;
+        lessons.push(Lesson { product: id.clone(), group, embedding: picture.vector, measurements, labels });
+    }
+    Ok((lessons, follower.lessons.seen()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::records::KeptCorrection;
+    use super::*;
+
+    #[test]
+    fn what_people_said_stands_in_place_of_the_catalogs_label() {
+        let label = |attribute: &str, value: &str, human| Label { attribute: attribute.into(), value: value.into(), human };
+        let said = |attribute: &str, value: Option<&str>| KeptCorrection {
+            attribute: attribute.into(),
+            value: value.map(str::to_owned),
+            by: String::new(),
+            at_ms: 0,
+        };
+        let stated = vec![label("colour", "red", false), label("heel", "flat", false), label("season", "summer", false)];
+        let kept = KeptCorrections { catalog_version: 0, corrections: vec![said("colour", Some("blue")), said("heel", None)] };
+        assert_eq!(taught_labels(stated.clone(), Some(&kept)), [label("season", "summer", false), label("colour", "blue", true)]);
+        assert_eq!(taught_labels(stated.clone(), None), stated);
+    }
+}

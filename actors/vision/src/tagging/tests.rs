@@ -1,0 +1,198 @@
+//! Tagging with a made-up catalog and made-up vectors, step by step on a clock that the tests turn.
+
+mod house;
+
+use attributes::Vocabulary;
+use protocol::tags::{TagError, TagSource, Verdict};
+use store::{Keyspace, Store as _};
+
+use house::House;
+
+pub(super) fn vocabulary() -> Vocabulary {
+    let text = r##"
+[[attribute]]
+name = "colour"
+title = "Colour"
+taught_by = ["color"]
+[[attribute.value]]
+name = "red"
+[[attribute.value]]
+name = "blue"
+[[attribute]]
+name = "pattern"
+title = "Pattern"
+taught_by = ["pattern"]
+[[attribute.value]]
+name = "plain"
+[[attribute.value]]
+name = "striped"
+"##;
+    Vocabulary::parse(text, "test").expect("a vocabulary")
+}
+
+#[test]
+fn products_are_measured_learned_from_and_tagged() {
+    let mut house = House::new();
+    house.shop(40);
+    house.put("unknown", 1, None);
+    house.step();
+    let known = house.tagger().product("unknown").expect("tagged");
+    let colour = known.tags.iter().find(|tag| tag.attribute == "colour").expect("a colour");
+    assert_eq!((colour.value.as_str(), colour.source), ("blue", TagSource::Learned), "{known:?}");
+    assert!(colour.threshold.is_some() && !colour.evidence.is_empty() && colour.evidence.iter().all(|id| id.as_str() != "unknown"));
+    assert!(!known.colours.is_empty() && known.colours.iter().map(|colour| colour.share).sum::<f32>() <= 1.001);
+    let stated = house.tagger().product("p00").expect("tagged");
+    assert_eq!(stated.tags.iter().find(|tag| tag.attribute == "colour").map(|tag| (tag.source, tag.is_fact)), Some((TagSource::Catalog, true)));
+    assert!(house.facts("p00").contains(&("colour".to_owned(), "red".to_owned())));
+    assert!(house.told().len() >= 40, "the index learns of facts");
+    let progress = house.tagger().progress();
+    assert_eq!((progress.products, progress.tagged, progress.measured, progress.failed), (41, 41, 41, 0));
+    let report = house.tagger().vocabulary();
+    let lesson = report.attributes[0].lesson.as_ref().expect("a lesson");
+    assert_eq!((lesson.rows, lesson.classes, report.rows), (40, 2, 40));
+    assert!(lesson.accuracy > 0.9, "{lesson:?}");
+    assert!(report.attributes[1].lesson.is_none());
+}
+
+#[test]
+fn nothing_is_done_twice_and_a_kill_loses_nothing() {
+    let mut house = House::new();
+    house.shop(40);
+    house.stop_after(15);
+    house.step();
+    assert!(house.measured() < 40, "it was interrupted");
+    house.restart();
+    house.step();
+    assert_eq!((house.measured(), house.tagger().progress().tagged), (40, 40));
+    let (before, version) = (house.records(), house.tagger().vocabulary().model_version);
+    let reads = house.thumbnail_reads();
+    house.restart();
+    house.step();
+    assert_eq!(house.tagger().vocabulary().model_version, version, "what was learned is in force again");
+    assert_eq!((house.records(), house.thumbnail_reads()), (before, reads), "nothing is written or measured again");
+    assert_eq!(house.tagger().progress().tagged, 40);
+    house.told();
+    house.later(400_000);
+    house.step();
+    assert!(house.told().is_empty(), "no fact has changed");
+}
+
+#[test]
+fn a_bad_picture_fails_alone() {
+    let mut house = House::new();
+    house.shop(30);
+    house.thumbnail("p03", b"<html>".to_vec());
+    house.no_thumbnail("p04");
+    house.step();
+    let progress = house.tagger().progress();
+    assert_eq!((progress.products, progress.tagged, progress.failed), (30, 30, 1));
+    for id in ["p03", "p04"] {
+        let known = house.tagger().product(id).expect("tagged by its vector");
+        assert!(known.colours.is_empty() && !known.tags.is_empty());
+    }
+    // The picture that was not there yet is measured once it is.
+    house.shop_picture("p04");
+    house.later(400_000);
+    house.step();
+    assert!(!house.tagger().product("p04").expect("tagged").colours.is_empty());
+}
+
+#[tokio::test]
+async fn corrections_win_at_once_teach_soon_and_stay() {
+    let mut house = House::new();
+    house.shop(40);
+    house.put("odd", 1, None);
+    house.step();
+    let version = house.tagger().vocabulary().model_version;
+    let id = "odd".parse().expect("an id");
+    let verdicts = vec![("colour".to_owned(), Verdict::Is("Red".into()))];
+    let told = house.tagger().correct(&id, verdicts, "ann".into()).await.expect("taken");
+    let colour: Vec<_> = told.tags.iter().filter(|tag| tag.attribute == "colour").collect();
+    assert_eq!((colour.len(), colour[0].value.as_str(), colour[0].source), (1, "red", TagSource::Human));
+    assert_eq!(told.corrections[0].by, "ann");
+    house.told();
+    house.step();
+    assert!(house.told().contains(&"odd".to_owned()) && house.facts("odd") == [("colour".to_owned(), "red".to_owned())]);
+    assert!(house.tagger().review(Some("colour"), 0, 10).items.iter().all(|item| item.product.as_str() != "odd"));
+
+    for _ in 0..10 {
+        house.later(1_000);
+        house.step();
+    }
+    assert_ne!(house.tagger().vocabulary().model_version, version, "it was learned from");
+    assert_eq!(house.tagger().vocabulary().rows, 41);
+    house.put("odd", 1, Some("blue"));
+    house.restart();
+    house.later(20_000);
+    house.step();
+    let known = house.tagger().product("odd").expect("tagged");
+    assert_eq!(known.tags.iter().find(|tag| tag.attribute == "colour").map(|tag| tag.value.as_str()), Some("red"), "the catalog says blue");
+    assert_eq!(house.tagger().progress().corrections, 1);
+
+    let told = house.tagger().correct(&id, vec![("colour".to_owned(), Verdict::HasNone)], "ben".into()).await.expect("taken");
+    assert!(told.tags.iter().all(|tag| tag.attribute != "colour"));
+    let told = house.tagger().correct(&id, vec![("colour".to_owned(), Verdict::Withdrawn)], "ben".into()).await.expect("taken");
+    assert!(told.corrections.is_empty() && told.tags.iter().any(|tag| tag.attribute == "colour"));
+}
+
+#[tokio::test]
+async fn corrections_are_refused_by_table() {
+    let mut house = House::new();
+    house.shop(1);
+    house.step();
+    let is = |attribute: &str, value: &str| vec![(attribute.to_owned(), Verdict::Is(value.to_owned()))];
+    let correct = async |id: &str, verdicts| house.tagger().correct(&id.parse().expect("an id"), verdicts, "ann".into()).await;
+    assert_eq!(correct("nobody", is("colour", "red")).await, Err(TagError::UnknownProduct));
+    assert_eq!(correct("p00", Vec::new()).await, Err(TagError::Count(0)));
+    assert!(matches!(correct("p00", is("color", "red")).await, Err(TagError::Refused(refusals)) if refusals[0].code == "unknown_attribute"));
+    house.store.fail("no disk");
+    assert!(matches!(correct("p00", is("colour", "red")).await, Err(TagError::Storage(_))));
+}
+
+#[tokio::test]
+async fn what_belonged_to_a_deleted_product_goes_with_it() {
+    let mut house = House::new();
+    house.shop(30);
+    house.step();
+    let verdicts = vec![("colour".to_owned(), Verdict::Is("red".into()))];
+    house.tagger().correct(&"p07".parse().expect("an id"), verdicts, "ann".into()).await.expect("taken");
+    // A catalog that is not read yet is no catalog without products.
+    house.hide_catalog(true);
+    house.later(400_000);
+    house.step();
+    house.hide_catalog(false);
+    assert_eq!(house.tagger().product("p07").expect("still there").corrections.len(), 1);
+    house.delete("p07");
+    house.later(400_000);
+    house.step();
+    assert_eq!(house.tagger().product("p07"), None);
+    assert!(house.store.get(Keyspace::Embeddings, b"\x12p07").expect("the store").is_none());
+    assert_eq!(house.tagger().progress().products, 29);
+}
+
+#[test]
+fn another_model_learns_anew_and_one_that_comes_back_is_known() {
+    let mut house = House::new();
+    house.shop(40);
+    house.step();
+    let version = house.tagger().vocabulary().model_version;
+    house.model("second");
+    house.later(20_000);
+    house.step();
+    let second = house.tagger().vocabulary();
+    assert!(second.model_version != version && second.attributes[0].lesson.is_some());
+    assert_eq!(house.tagger().product("p00").expect("tagged").model_version, second.model_version);
+    house.model("first");
+    house.later(20_000);
+    house.step();
+    assert_eq!(house.tagger().product("p00").expect("tagged").model_version, version);
+}
+
+#[test]
+fn without_a_model_nothing_is_done() {
+    let mut house = House::new();
+    house.shop(30);
+    house.model("");
+    house.step();
+    assert_eq!((house.tagger().progress(), house.tagger().product("p00")), (Default::default(), None));
+}

@@ -1,0 +1,247 @@
+//! A catalog, vectors and thumbnails, all made up: pictures of two kinds that their vectors tell apart.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use domain::{AttributeValue, ContentHash, PartHashes, Product, ProductId, Provenance, Source};
+use kit::{Address, ManualClock};
+use protocol::catalog::{CatalogReader, CatalogSnapshot, ProductRevision};
+use protocol::tags::{FactIndex, FactReader as _, Tagger};
+use protocol::vision::{Embedding, ModelInfo, Space, Thumbnail, VisionCounts, VisionReader};
+use store::{Keyspace, MemoryStore, Store as _};
+use tempfile::TempDir;
+
+use super::super::follower::Follower;
+use super::super::shared::Shared;
+use super::super::{TagConfig, TagSources, Tagging};
+use crate::Config;
+use crate::logic::picture::tests::jpeg;
+
+const DIMENSIONS: usize = 8;
+const START_MS: i64 = 1_700_000_000_000;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no test panics while it holds a lock")
+}
+
+#[derive(Default)]
+struct World {
+    products: Mutex<BTreeMap<String, Arc<ProductRevision>>>,
+    version: AtomicU64,
+    is_hidden: AtomicBool,
+    pictures: Mutex<HashMap<String, (Embedding, Option<bytes::Bytes>)>>,
+    model: Mutex<String>,
+    reads: AtomicUsize,
+    /// Thumbnails that may be read before the thread is told to end.
+    reads_max: AtomicUsize,
+    shared: Mutex<Option<Arc<Shared>>>,
+    /// Products that the index was told of, in order.
+    told: Mutex<Vec<String>>,
+}
+
+struct Index(Arc<World>);
+
+impl FactIndex for Index {
+    fn refresh(&self, catalog: &dyn CatalogReader, products: &[ProductId]) {
+        let catalog = catalog.snapshot();
+        let known = products.iter().filter(|id| catalog.get(id.as_str()).is_some());
+        lock(&self.0.told).extend(known.map(ToString::to_string));
+    }
+}
+
+struct Reader(Arc<World>);
+
+impl CatalogReader for Reader {
+    fn snapshot(&self) -> Arc<dyn CatalogSnapshot> {
+        if self.0.is_hidden.load(Ordering::SeqCst) {
+            return Arc::new(Snapshot(BTreeMap::new(), 0));
+        }
+        Arc::new(Snapshot(lock(&self.0.products).clone(), self.0.version.load(Ordering::SeqCst)))
+    }
+}
+
+struct Snapshot(BTreeMap<String, Arc<ProductRevision>>, u64);
+
+impl CatalogSnapshot for Snapshot {
+    fn version(&self) -> u64 {
+        self.1
+    }
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn get(&self, id: &str) -> Option<Arc<ProductRevision>> {
+        self.0.get(id).cloned()
+    }
+    fn page(&self, after: Option<&str>, limit: usize) -> Vec<Arc<ProductRevision>> {
+        let behind = self.0.iter().filter(|(id, _)| after.is_none_or(|after| id.as_str() > after));
+        behind.take(limit).map(|(_, revision)| Arc::clone(revision)).collect()
+    }
+    fn group(&self, _: &str) -> Vec<ProductId> {
+        Vec::new()
+    }
+    fn products_with_image(&self, _: &str) -> Vec<ProductId> {
+        Vec::new()
+    }
+}
+
+impl VisionReader for Reader {
+    fn models(&self) -> Vec<ModelInfo> {
+        let fingerprint = lock(&self.0.model).clone();
+        let model = ModelInfo { name: "fake".into(), space: Space::Image, dimensions: DIMENSIONS, fingerprint };
+        if model.fingerprint.is_empty() { Vec::new() } else { vec![model] }
+    }
+    fn thumbnail(&self, product: &str, index: usize) -> Option<Thumbnail> {
+        let reads = self.0.reads.fetch_add(1, Ordering::SeqCst) + 1;
+        if reads >= self.0.reads_max.load(Ordering::SeqCst) {
+            lock(&self.0.shared).iter().for_each(|shared| shared.is_stopping.store(true, Ordering::SeqCst));
+        }
+        let (embedding, jpeg) = lock(&self.0.pictures).get(product).filter(|_| index == 0)?.clone();
+        Some(Thumbnail { jpeg: jpeg?, content: embedding.content })
+    }
+    fn vectors(&self, product: &str, space: Space) -> Vec<Embedding> {
+        let pictures = lock(&self.0.pictures);
+        pictures.get(product).filter(|_| space == Space::Image).map(|(embedding, _)| embedding.clone()).into_iter().collect()
+    }
+    fn embedded(&self, _: Space, _: Option<&str>, _: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)> {
+        Vec::new()
+    }
+    fn counts(&self) -> VisionCounts {
+        VisionCounts { images_embedded: lock(&self.0.pictures).len() as u64, ..VisionCounts::default() }
+    }
+}
+
+pub(super) struct House {
+    pub(super) store: MemoryStore,
+    world: Arc<World>,
+    clock: Arc<ManualClock>,
+    folder: TempDir,
+    tagging: Tagging,
+    follower: Follower,
+}
+
+impl House {
+    pub(super) fn new() -> Self {
+        let world = Arc::new(World::default());
+        world.reads_max.store(usize::MAX, Ordering::SeqCst);
+        *lock(&world.model) = "first".to_owned();
+        let (store, clock) = (MemoryStore::new(), Arc::new(ManualClock::new(START_MS)));
+        let folder = tempfile::tempdir().expect("a folder");
+        let tagging = open(&world, &store, &clock, &folder);
+        let follower = Follower::new(Arc::clone(&tagging.shared), Arc::new(Index(Arc::clone(&world))));
+        Self { store, world, clock, folder, tagging, follower }
+    }
+
+    /// As after kill -9: nothing is left but what is on disk.
+    pub(super) fn restart(&mut self) {
+        self.world.reads_max.store(usize::MAX, Ordering::SeqCst);
+        self.tagging = open(&self.world, &self.store, &self.clock, &self.folder);
+        self.follower = Follower::new(Arc::clone(&self.tagging.shared), Arc::new(Index(Arc::clone(&self.world))));
+    }
+
+    /// The thread is told to end when so many thumbnails have been read.
+    pub(super) fn stop_after(&self, reads: usize) {
+        *lock(&self.world.shared) = Some(Arc::clone(&self.tagging.shared));
+        self.world.reads_max.store(reads, Ordering::SeqCst);
+    }
+
+    pub(super) fn step(&mut self) {
+        self.follower.step().expect("a step");
+    }
+
+    pub(super) fn later(&self, ms: i64) {
+        self.clock.advance_ms(ms);
+    }
+
+    pub(super) fn tagger(&self) -> &dyn Tagger {
+        &self.tagging
+    }
+
+    /// `count` products, by turns red and blue, each with a picture and a label.
+    pub(super) fn shop(&self, count: usize) {
+        for at in 0..count {
+            self.put(&format!("p{at:02}"), at, Some(if at % 2 == 0 { "red" } else { "blue" }));
+        }
+    }
+
+    pub(super) fn put(&self, id: &str, kind: usize, colour: Option<&str>) {
+        let mut product = Product::new(id.parse().expect("an id"), id);
+        if let Some(colour) = colour {
+            let provenance = Provenance { source: Source::Feed, field: "color".into() };
+            product.attributes.insert("color".into(), vec![AttributeValue { value: colour.into(), provenance }]);
+        }
+        let hashes = PartHashes::of(&product);
+        let revision = ProductRevision { product, revision: 1, hashes, source: "shop".into(), last_run: None, changed_at_ms: 0 };
+        lock(&self.world.products).insert(id.to_owned(), Arc::new(revision));
+        self.world.version.fetch_add(1, Ordering::SeqCst);
+        let content = ContentHash::of(id.as_bytes());
+        let noise = |at: usize| f32::from(content.0[at]) / 2_000.0;
+        let vector = (0..DIMENSIONS).map(|at| noise(at) + if at == kind % 2 { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
+        let picture = jpeg(40, 40, u32::from(content.0[0]) as _);
+        lock(&self.world.pictures).insert(id.to_owned(), (Embedding { vector: vector.into(), content }, Some(picture.into())));
+    }
+
+    pub(super) fn facts(&self, id: &str) -> Vec<(String, String)> {
+        self.tagging.shared.facts(id)
+    }
+
+    /// Products that the index was told of since the last call.
+    pub(super) fn told(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.world.told))
+    }
+
+    pub(super) fn delete(&self, id: &str) {
+        lock(&self.world.products).remove(id);
+        self.world.version.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn hide_catalog(&self, is_hidden: bool) {
+        self.world.is_hidden.store(is_hidden, Ordering::SeqCst);
+    }
+
+    pub(super) fn thumbnail(&self, id: &str, jpeg: Vec<u8>) {
+        lock(&self.world.pictures).get_mut(id).expect("a picture").1 = Some(jpeg.into());
+    }
+
+    pub(super) fn no_thumbnail(&self, id: &str) {
+        lock(&self.world.pictures).get_mut(id).expect("a picture").1 = None;
+    }
+
+    pub(super) fn shop_picture(&self, id: &str) {
+        self.thumbnail(id, jpeg(40, 40, 5));
+    }
+
+    pub(super) fn model(&self, fingerprint: &str) {
+        *lock(&self.world.model) = fingerprint.to_owned();
+    }
+
+    pub(super) fn thumbnail_reads(&self) -> usize {
+        self.world.reads.load(Ordering::SeqCst)
+    }
+
+    /// Pictures of which something is kept.
+    pub(super) fn measured(&self) -> usize {
+        self.records().into_iter().filter(|(key, _)| key[0] == 16).count()
+    }
+
+    pub(super) fn records(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let all = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+        self.store.range(Keyspace::Embeddings, all, 10_000).expect("the store").entries
+    }
+}
+
+fn open(world: &Arc<World>, store: &MemoryStore, clock: &Arc<ManualClock>, folder: &TempDir) -> Tagging {
+    let reader = Arc::new(Reader(Arc::clone(world)));
+    let tags = TagConfig { teach_threads: 1, ..TagConfig::default() };
+    let sources = TagSources {
+        config: Arc::new(Config { tags, ..Config::default() }),
+        store: Arc::new(store.clone()),
+        catalog: reader.clone(),
+        vision: reader,
+        index: Arc::new(Index(Arc::clone(world))),
+        nightwing: Address::new("nightwing", 1),
+        clock: Arc::clone(clock) as _,
+        dir: folder.path().join("tags"),
+    };
+    Tagging::with_vocabulary(sources, super::vocabulary()).expect("threads")
+}
