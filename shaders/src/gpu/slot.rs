@@ -13,7 +13,7 @@ use crate::simd::Isa;
 use half::f16;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Sizes of run whose bindings are kept.
 const RECORDINGS_MAX: usize = 64;
@@ -211,13 +211,9 @@ impl Slot {
     pub(crate) fn read(&self, program: &GpuProgram, extent: &Extent, submission: wgpu::SubmissionIndex) -> Result<Vec<Vec<f32>>, GpuError> {
         let device = &program.engine.device;
         let Some(results) = &self.results else { return Ok(Vec::new()) };
-        let mapped = Arc::new(OnceLock::new());
-        let seen = Arc::clone(&mapped);
         let lengths: Vec<usize> = program.outputs.iter().map(|output| program.tensor_bytes(output.index(), extent)).collect();
         let slice = results.slice(..lengths.iter().sum::<usize>() as u64);
-        slice.map_async(wgpu::MapMode::Read, move |result| _ = seen.set(result));
-        device.wait(submission)?;
-        arrived(device, &mapped)?;
+        device.map(slice, wgpu::MapMode::Read, submission)?;
         let view = slice.get_mapped_range().map_err(|error| GpuError::Failed(error.to_string()))?;
         let mut rest = &view[..];
         let mut outputs = Vec::with_capacity(lengths.len());
@@ -230,18 +226,6 @@ impl Slot {
         results.unmap();
         Ok(outputs)
     }
-}
-
-/// Sees to it that a mapping that was asked for is there: it may come with a later poll than the submission's.
-pub(crate) fn arrived(device: &Device, mapped: &OnceLock<Result<(), wgpu::BufferAsyncError>>) -> Result<(), GpuError> {
-    for _ in 0..2 {
-        match mapped.get() {
-            Some(Ok(())) => return Ok(()),
-            Some(Err(error)) => return Err(GpuError::Failed(error.to_string())),
-            None => _ = device.device.poll(wgpu::PollType::Poll),
-        }
-    }
-    Err(GpuError::Failed("results did not arrive".to_owned()))
 }
 
 /// Makes a buffer at least so large; says whether it is another one now. The old one is given up first.

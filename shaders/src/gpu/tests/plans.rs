@@ -85,7 +85,7 @@ fn wrong_inputs_are_refused_and_empty_ones_give_nothing() {
     let (text, image) =
         (executor.prepare(small_text().expect("valid")).expect("fits"), executor.prepare(small_image().expect("valid")).expect("fits"));
     assert_eq!(text.run(Input::Tokens(&[])), Ok(vec![vec![]; 4]));
-    assert_eq!(image.run(Input::Pixels(&[])), Ok(vec![vec![]; 5]));
+    assert_eq!(image.run(Input::Pixels(&[])), Ok(vec![vec![]; 6]));
     assert_eq!(text.run(Input::Pixels(&[])), Err(RunError::Kind));
     assert_eq!(image.run(Input::Tokens(&[])), Err(RunError::Kind));
     assert_eq!(image.run(Input::Pixels(&[0; 100])), Err(RunError::Pixels { bytes: 100, picture: 351 }));

@@ -34,11 +34,15 @@ fn shared_bytes(module: &Module) -> usize {
 
 #[test]
 fn products() {
-    let lefts =
-        [Left::Rows, Left::Window { kernel: 3, stride: 1 }, Left::Pixels { kernel: 3, stride: 2 }, Left::Pixels { kernel: 32, stride: 32 }];
+    let lefts = [
+        Left::Rows,
+        Left::Window { kernel: 3, stride: 1 },
+        Left::Pixels { kernel: 3, stride: 2, lines: false },
+        Left::Pixels { kernel: 32, stride: 32, lines: true },
+    ];
     for precision in PRECISIONS {
         for variant in VARIANTS {
-            let cooperates = matches!(variant, Variant::Cooperative { .. });
+            let cooperates = matches!(variant, Variant::Cooperative(_));
             if !variant.fits(precision, usize::MAX, true) {
                 assert!(cooperates && precision == Precision::F32, "{}", variant.name());
                 continue;
@@ -101,7 +105,7 @@ fn probes() {
 fn attention_of_any_head() {
     for precision in PRECISIONS {
         for head_width in [1, 7, 24, 32, 64, 72, 80, 128, 160] {
-            let division = Division::new(head_width, SHARED_BYTES_MAX).expect("fits the smallest device");
+            let division = Division::new(head_width, precision, SHARED_BYTES_MAX).expect("fits the smallest device");
             for causal in [false, true] {
                 let text = attention::source(precision, division, head_width % 4 == 0, causal);
                 let bytes = check(&format!("attention {head_width}"), &text, precision, valid::Capabilities::empty());
@@ -109,8 +113,9 @@ fn attention_of_any_head() {
             }
         }
     }
-    assert_eq!((Division::new(200, SHARED_BYTES_MAX), Division::new(4096, usize::MAX)), (None, None));
-    assert!(Division::new(512, 3 * SHARED_BYTES_MAX).is_some());
+    assert_eq!(Division::new(4096, Precision::F16, usize::MAX), None);
+    assert_eq!(Division::new(200, Precision::F32, SHARED_BYTES_MAX), None);
+    assert!(Division::new(512, Precision::F32, 3 * SHARED_BYTES_MAX).is_some());
 }
 
 #[test]
@@ -120,7 +125,7 @@ fn halves_and_cooperative_matrices_are_refused_where_the_device_lacks_them() {
         valid::Validator::new(valid::ValidationFlags::all(), capabilities).validate(&module).is_err()
     };
     assert!(refused(&pool::source(Precision::F16), valid::Capabilities::empty()));
-    let cooperative = VARIANTS.into_iter().find(|variant| matches!(variant, Variant::Cooperative { .. })).expect("there is one");
+    let cooperative = VARIANTS.into_iter().find(|variant| matches!(variant, Variant::Cooperative(_))).expect("there is one");
     let text = gemm::source(cooperative, Precision::F16, Left::Rows, Activation::None, false);
     assert!(refused(&text, valid::Capabilities::SHADER_FLOAT16));
 }
