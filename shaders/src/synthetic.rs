@@ -179,7 +179,7 @@ pub(crate) fn small_image() -> Result<Plan, PlanError> {
     let (plan, pixels) = Plan::new("small image", Shape::Pixels { height: 9, width: 13 })?;
     let mut builder = Builder { plan, seed: 0 };
     // Windows side by side, whose lines begin at any byte.
-    let window = Window { kernel: 4, stride: 4, padding: Padding::Around(0) };
+    let window = Window { kernel: 8, stride: 4, padding: Padding::Around(0) };
     let patches = builder.stem(pixels, 12, window, Activation::Tanh)?;
     let stem = builder.stem(pixels, 20, Window::same(3, 2), Activation::Relu6)?;
     let deep = builder.depthwise(stem, Window::same(5, 1), Activation::HardSwish)?;

@@ -5,6 +5,7 @@ use super::device::GpuError;
 use super::engine::Engine;
 use super::lower::{Dispatch, Extent, Form, Kernel, Launch, LazyPipeline, Lowering, Operand, padded};
 use super::source::{COMPONENTS, PADDING, Precision, QUAD, SHARED_BYTES_MAX, Source, WORKGROUP_MAX, range};
+use super::stem;
 use crate::plan::{Shape, Step};
 use crate::{Activation, Window};
 use std::array;
@@ -261,12 +262,7 @@ pub(crate) struct Product {
     residual: bool,
     /// Of the result; it says how many rows there are.
     shape: Shape,
-    /// Rows of the weights, padded.
-    depth: usize,
-    /// The parameters behind those that every product has.
-    window: [usize; 7],
-    /// Means and reciprocal deviations of the colours.
-    normalisation: [f32; 6],
+    geometry: Geometry,
     pipelines: [LazyPipeline; VARIANTS.len()],
 }
 
@@ -274,7 +270,7 @@ impl Product {
     /// The pipeline and launch for one size of run.
     pub(crate) fn launch(&self, engine: &Engine, extent: &Extent) -> Result<(wgpu::ComputePipeline, Launch), GpuError> {
         let rows = extent.positions(self.shape);
-        let variant = engine.variant(rows, self.depth, padded(self.shape.channels()));
+        let variant = engine.variant(rows, self.geometry.depth, padded(self.shape.channels()));
         self.launch_with(engine, variant, rows)
     }
 
@@ -290,15 +286,33 @@ impl Product {
                 self.pipelines[index].get_or_init(|| pipeline).clone()
             }
         };
-        let [workgroups, across] = variant.tiles(rows, columns);
-        let [height, width, channels, output_height, output_width, top, left] = self.window;
-        let parameters = [rows, self.depth, columns / QUAD, across, height, width, channels, output_height, output_width, top, left];
-        Ok((pipeline, Launch::new(parameters, workgroups).with_numbers(11, self.normalisation)))
+        Ok((pipeline, self.geometry.launch(rows, variant.tiles(rows, columns))))
     }
 
     /// Numbers of a row of the left side, of a row of the result, and rows for one size of run.
     pub(crate) fn size(&self, extent: &Extent) -> [usize; 3] {
-        [self.depth, padded(self.shape.channels()), extent.positions(self.shape)]
+        [self.geometry.depth, padded(self.shape.channels()), extent.positions(self.shape)]
+    }
+}
+
+/// What the parameters of a product say besides its rows.
+#[derive(Clone, Copy)]
+struct Geometry {
+    /// Rows of the weights, padded.
+    depth: usize,
+    /// Numbers of a row of the result, padded.
+    columns: usize,
+    /// Of windows; see [`geometry`].
+    window: [usize; 7],
+    /// Means and reciprocal deviations of the colours.
+    normalisation: [f32; 6],
+}
+
+impl Geometry {
+    fn launch(&self, rows: usize, [workgroups, across]: [usize; 2]) -> Launch {
+        let [height, width, channels, output_height, output_width, top, left] = self.window;
+        let parameters = [rows, self.depth, self.columns / QUAD, across, height, width, channels, output_height, output_width, top, left];
+        Launch::new(parameters, workgroups).with_numbers(11, self.normalisation)
     }
 }
 
@@ -332,11 +346,22 @@ pub(crate) fn dispatch(lowering: &mut Lowering<'_>, step: &Step) -> Result<Dispa
     let depth = form.bytes() / padded(columns) / precision.bytes();
     let weight = lowering.weights(*weight, form)?;
     let bias = lowering.weights(*bias, Form::vector(columns))?;
-    let pipelines = array::from_fn(|_| LazyPipeline::new());
-    let product = Product { left, activation: *activation, residual: residual.is_some(), shape, depth, window, normalisation, pipelines };
     let input = if matches!(left, Left::Pixels { .. }) { Operand::Input } else { Operand::Tensor(*input) };
     let operands = [input, residual.map_or(Operand::Nothing, Operand::Tensor), weight, bias, Operand::Tensor(*output)];
     let operations = move |extent: &Extent| (2 * depth * columns) as f64 * extent.positions(shape) as f64;
+    let geometry = Geometry { depth, columns: padded(columns), window, normalisation };
+    if let Left::Pixels { kernel, stride, .. } = left
+        && stem::is_small(kernel)
+    {
+        let text = stem::source(precision, kernel, stride, padded(columns), *activation);
+        let launch = move |extent: &Extent| {
+            let rows = extent.positions(shape);
+            geometry.launch(rows, stem::tiles(rows, padded(columns)))
+        };
+        return lowering.fixed(name, text, operands, launch, operations);
+    }
+    let pipelines = array::from_fn(|_| LazyPipeline::new());
+    let product = Product { left, activation: *activation, residual: residual.is_some(), shape, geometry, pipelines };
     Ok(Dispatch { name, operands, kernel: Kernel::Product(Box::new(product)), operations: Box::new(operations) })
 }
 

@@ -6,6 +6,7 @@ use super::layout::{BUFFERS, Layout};
 use super::lower::{Dispatch, Extent, Launch, Operand, padded, write_numbers};
 use super::program::{GpuProgram, Part};
 use super::source::{PARAMETERS, Precision};
+use super::staging::{self, Staging};
 use crate::kernels::embed::embed;
 use crate::kernels::stem::COLOURS;
 use crate::plan::Shape;
@@ -24,6 +25,7 @@ pub(crate) struct Slot {
     input: Option<wgpu::Buffer>,
     tensors: [Option<wgpu::Buffer>; BUFFERS],
     results: Option<wgpu::Buffer>,
+    staging: Option<Staging>,
     recordings: HashMap<Extent, Arc<Recording>>,
 }
 
@@ -75,13 +77,13 @@ impl Slot {
     pub(crate) fn new(program: &GpuProgram) -> Result<Slot, GpuError> {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let parameters = program.engine.device.buffer("parameters", program.dispatches.len().max(1) * PARAMETERS_STRIDE, usage)?;
-        Ok(Slot { parameters, input: None, tensors: [None, None, None], results: None, recordings: HashMap::new() })
+        Ok(Slot { parameters, input: None, tensors: [None, None, None], results: None, staging: None, recordings: HashMap::new() })
     }
 
     /// Bytes of its buffers.
     pub(crate) fn bytes(&self) -> u64 {
         let optional = [&self.input, &self.results].into_iter().chain(&self.tensors).flatten().map(wgpu::Buffer::size);
-        self.parameters.size() + optional.sum::<u64>()
+        self.parameters.size() + optional.sum::<u64>() + self.staging.as_ref().map_or(0, Staging::size)
     }
 
     /// Makes room for a run of this size, and gives its bindings.
@@ -95,6 +97,13 @@ impl Slot {
         let mut grown = grow(device, &mut self.input, "input", sections.bytes(), storage)?;
         for (buffer, size) in self.tensors.iter_mut().zip(layout.sizes) {
             grown |= grow(device, buffer, "tensors", size, storage | wgpu::BufferUsages::COPY_SRC)?;
+        }
+        if matches!(program.shapes[0], Shape::Pixels { .. }) && sections.bytes() >= staging::BYTES_MIN {
+            let known = self.staging.as_ref().is_some_and(|staging| staging.size() >= sections.bytes() as u64);
+            if !known {
+                self.staging = None;
+                self.staging = Some(Staging::new(device, sections.bytes())?);
+            }
         }
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         grow(device, &mut self.results, "results", program.result_bytes(&bucket), usage)?;
@@ -142,6 +151,7 @@ impl Slot {
         recording: &Recording,
         part: &Part<'_>,
         launches: &[(wgpu::ComputePipeline, Launch)],
+        encoder: &mut wgpu::CommandEncoder,
     ) {
         let queue = &program.engine.device.queue;
         let mut parameters = vec![0u32; launches.len() * PARAMETERS_STRIDE / 4];
@@ -153,7 +163,10 @@ impl Slot {
         match part {
             Part::Pixels { pixels, .. } => {
                 let (words, rest) = pixels.split_at(pixels.len() / 4 * 4);
-                queue.write_buffer(input, 0, words);
+                let sent = self.staging.as_ref().is_some_and(|staging| staging.send(words, input, encoder));
+                if !sent {
+                    queue.write_buffer(input, 0, words);
+                }
                 if !rest.is_empty() {
                     let last: [u8; 4] = std::array::from_fn(|index| rest.get(index).copied().unwrap_or(0));
                     queue.write_buffer(input, words.len() as u64, &last);
@@ -207,6 +220,13 @@ impl Slot {
         }
     }
 
+    /// After a submission has ended: its input may be written anew.
+    pub(crate) fn take_back(&self) {
+        if let Some(staging) = &self.staging {
+            staging.take_back();
+        }
+    }
+
     /// Waits for a submission and reads its results.
     pub(crate) fn read(&self, program: &GpuProgram, extent: &Extent, submission: wgpu::SubmissionIndex) -> Result<Vec<Vec<f32>>, GpuError> {
         let device = &program.engine.device;
@@ -224,6 +244,7 @@ impl Slot {
         }
         drop(view);
         results.unmap();
+        self.take_back();
         Ok(outputs)
     }
 }

@@ -3,7 +3,7 @@
 use crate::gpu::attention::Division;
 use crate::gpu::gemm::{Left, VARIANTS, Variant};
 use crate::gpu::source::{Precision, SHARED_BYTES_MAX, WORKGROUP_MAX};
-use crate::gpu::{arrange, attend, attention, depthwise, elementwise, embed, gemm, layernorm, normalize, pool, probe, scale, take};
+use crate::gpu::{arrange, attend, attention, depthwise, elementwise, embed, gemm, layernorm, normalize, pool, probe, scale, stem, take};
 use crate::{Activation, Pairwise, Position};
 use wgpu::naga::{AddressSpace, Module, front::wgsl, valid};
 
@@ -77,6 +77,10 @@ fn the_other_kernels() {
             assert!(check("normalize", &normalize::source(precision, subgroup), precision, more) <= SHARED_BYTES_MAX);
         }
         assert!(check("mean", &pool::source(precision), precision, none) <= SHARED_BYTES_MAX);
+        for (kernel, columns) in [(1, 8), (3, 32), (3, 24), (5, 80)] {
+            let text = stem::source(precision, kernel, 2, columns, Activation::Relu6);
+            assert!(check("stem", &text, precision, none) <= SHARED_BYTES_MAX);
+        }
         check("embed", &embed::source(precision), precision, none);
         check("scale", &scale::source(precision), precision, none);
         for position in [Position::First, Position::Last] {
