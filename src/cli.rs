@@ -8,6 +8,7 @@ mod doctor;
 mod embed;
 mod eval;
 mod export;
+mod gpu;
 mod import;
 mod model;
 mod serve;
@@ -81,6 +82,8 @@ enum Command {
     /// Measure how good the answers are
     #[command(subcommand)]
     Eval(eval::EvalCommand),
+    /// Say what the graphics device is, which kernels it runs and how fast
+    Gpu(gpu::GpuArgs),
     /// Look at the machine and the data folder and say what is wrong
     Doctor,
 }
@@ -168,6 +171,7 @@ fn run(cli: &Cli) -> Outcome {
         Command::Bench(command) => bench::bench(common, command),
         Command::Export(command) => export::export(common, command),
         Command::Eval(command) => block_on(eval::eval(common, command)),
+        Command::Gpu(args) => gpu::gpu(common, args),
         Command::Doctor => doctor::doctor(common),
     }
 }

@@ -26,6 +26,8 @@ mod scale;
 mod self_test;
 mod slot;
 mod source;
+mod staging;
+mod stem;
 mod store;
 mod take;
 mod timing;

@@ -178,6 +178,9 @@ pub fn vit_b32() -> Result<Plan, PlanError> {
 pub(crate) fn small_image() -> Result<Plan, PlanError> {
     let (plan, pixels) = Plan::new("small image", Shape::Pixels { height: 9, width: 13 })?;
     let mut builder = Builder { plan, seed: 0 };
+    // Windows side by side, whose lines begin at any byte.
+    let window = Window { kernel: 8, stride: 4, padding: Padding::Around(0) };
+    let patches = builder.stem(pixels, 12, window, Activation::Tanh)?;
     let stem = builder.stem(pixels, 20, Window::same(3, 2), Activation::Relu6)?;
     let deep = builder.depthwise(stem, Window::same(5, 1), Activation::HardSwish)?;
     let added = builder.gemm(deep, 20, Activation::None, Some(stem))?;
@@ -196,7 +199,7 @@ pub(crate) fn small_image() -> Result<Plan, PlanError> {
     let both = builder.gemm(row, 56, Activation::None, None)?;
     let query = builder.constant(&[28], 1.0)?;
     let pooled = builder.plan.attend(both, query, 4)?;
-    for output in [mean, unit, dense, token, pooled] {
+    for output in [mean, unit, dense, token, pooled, patches] {
         builder.plan.output(output)?;
     }
     Ok(builder.plan)

@@ -18,8 +18,8 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> work: array<vec4<u32>>;      // of each tile: first position, positions, first query
 
-var<workgroup> keys: array<vec4<f32>, KEYS * HEAD_QUADS>;
-var<workgroup> values: array<vec4<f32>, KEYS * HEAD_QUADS>;
+var<workgroup> keys: array<Quad, KEYS * HEAD_QUADS>;
+var<workgroup> values: array<Quad, KEYS * HEAD_QUADS>;
 var<workgroup> shared_scores: array<f32, SHARED_SCORES>;
 
 @compute @workgroup_size(WORKGROUP)
@@ -53,13 +53,14 @@ fn main(
     for (var key_first = 0u; key_first < key_end; key_first += KEYS) {
         for (var item = lane; item < KEYS * HEAD_QUADS; item += WORKGROUP) {
             let position = segment.x + min(key_first + item / HEAD_QUADS, segment.y - 1u);
-            keys[item] = load(position, params.width + first, item % HEAD_QUADS);
-            values[item] = load(position, 2u * params.width + first, item % HEAD_QUADS);
+            keys[item] = Quad(load(position, params.width + first, item % HEAD_QUADS));
+            values[item] = Quad(load(position, 2u * params.width + first, item % HEAD_QUADS));
         }
         workgroupBarrier();
-        for (var chunk = 0u; chunk < KEYS; chunk += CHUNK) {
+        let chunk_end = min(KEYS, key_end - key_first);
+        for (var chunk = 0u; chunk < chunk_end; chunk += CHUNK) {
             var dots{k} = vec4<f32>();
-            dots{k} = fma(q{n}, keys[(chunk + {k}u) * HEAD_QUADS + part * LANE_QUADS + {n}u], dots{k});
+            dots{k} = fma(q{n}, vec4<f32>(keys[(chunk + {k}u) * HEAD_QUADS + part * LANE_QUADS + {n}u]), dots{k});
             var score{k} = (dots{k}.x + dots{k}.y) + (dots{k}.z + dots{k}.w);
             if LANES > 1u {
                 shared_scores[{k}u * WORKGROUP + lane] = score{k};
@@ -76,7 +77,7 @@ fn main(
             total *= shrink;
             total += weight{k};
             result{n} *= shrink;
-            result{n} = fma(vec4<f32>(weight{k}), values[(chunk + {k}u) * HEAD_QUADS + part * LANE_QUADS + {n}u], result{n});
+            result{n} = fma(vec4<f32>(weight{k}), vec4<f32>(values[(chunk + {k}u) * HEAD_QUADS + part * LANE_QUADS + {n}u]), result{n});
         }
         workgroupBarrier();
     }

@@ -1,5 +1,6 @@
-// Depthwise convolution, channels last: an invocation filters one quad of channels at POSITIONS neighbouring positions of an
-// output row. Neighbours in a workgroup take neighbouring quads. The twin on the CPU is src/kernels/depthwise.rs.
+// Depthwise convolution, channels last: an invocation filters one quad of channels at POSITIONS neighbouring positions of ROWS
+// output rows. Two rows share the lines of the input between them: the second's line is the first's next. Neighbours in a
+// workgroup take neighbouring quads. The twin on the CPU is src/kernels/depthwise.rs.
 
 struct Params {
     invocations: u32, // in all
@@ -9,6 +10,7 @@ struct Params {
     output_height: u32,
     output_width: u32,
     groups: u32,      // of POSITIONS positions, in an output row
+    row_groups: u32,  // of ROWS output rows, in an item
     top: u32,         // padding before
     left: u32,
 }
@@ -32,28 +34,35 @@ fn main(
     let channel = index % params.channels;
     let group = index / params.channels;
     let x_first = group % params.groups * POSITIONS;
-    let line = group / params.groups;
-    let item = line / params.output_height;
-    let y_first = line % params.output_height * STRIDE - params.top;
+    let item = group / params.groups / params.row_groups;
+    let row_first = group / params.groups % params.row_groups * ROWS;
+    // What lies before the map wraps around to huge numbers.
+    let y_first = row_first * STRIDE - params.top;
     let left = x_first * STRIDE - params.left;
-    var sum{p} = bias[channel];
+    var upper{p} = bias[channel];
+    var lower{p} = bias[channel];
+    var line{s} = load(item, y_first, left + {s}u, channel);
     for (var tap = 0u; tap < KERNEL; tap++) {
-        let y = y_first + tap;
-        // What lies before the map wraps around to huge numbers.
-        if y < params.height {
-            let first = (item * params.height + y) * params.width;
-            let w{t} = vec4<f32>(weight[(tap * KERNEL + {t}u) * params.channels + channel]);
-            let v{s} = load(first, left + {s}u, channel);
-            sum{p} = fma(v{p*stride+t}, w{t}, sum{p});
+        let w{t} = vec4<f32>(weight[(tap * KERNEL + {t}u) * params.channels + channel]);
+        upper{p} = fma(line{p*stride+t}, w{t}, upper{p});
+        if tap + 1u < KERNEL || ROWS == 2u {
+            line{s} = load(item, y_first + tap + 1u, left + {s}u, channel);
+        }
+        if ROWS == 2u {
+            lower{p} = fma(line{p*stride+t}, w{t}, lower{p});
         }
     }
-    let at = (line * params.output_width + x_first) * params.channels + channel;
-    if x_first + {p}u < params.output_width { output[at + {p}u * params.channels] = Quad(activate(sum{p})); }
+    let at = ((item * params.output_height + row_first) * params.output_width + x_first) * params.channels + channel;
+    if x_first + {p}u < params.output_width { output[at + {p}u * params.channels] = Quad(activate(upper{p})); }
+    if ROWS == 2u && row_first + 1u < params.output_height {
+        let below = at + params.output_width * params.channels;
+        if x_first + {p}u < params.output_width { output[below + {p}u * params.channels] = Quad(activate(lower{p})); }
+    }
 }
 
-fn load(first: u32, x: u32, channel: u32) -> vec4<f32> {
-    if x < params.width {
-        return vec4<f32>(input[(first + x) * params.channels + channel]);
+fn load(item: u32, y: u32, x: u32, channel: u32) -> vec4<f32> {
+    if y < params.height && x < params.width {
+        return vec4<f32>(input[((item * params.height + y) * params.width + x) * params.channels + channel]);
     }
     return vec4<f32>();
 }

@@ -1,16 +1,24 @@
-// Matrix product by cooperative matrices of 16 x 16: f16 factors, f32 sums. Each subgroup computes some of them, its part of
-// the workgroup's tile; results pass through workgroup memory to meet bias, activation and residual.
+// Matrix product by cooperative matrices of 16 x 16: f16 factors, f32 sums. The subgroups of a workgroup share its tile and,
+// where there are few tiles, also its depth; the next tile is read while this one is multiplied. Results pass through workgroup
+// memory, where the parts of the depth are added, to meet bias, activation and residual.
 // The twin on the CPU is src/kernels/gemm.rs. In front of this text stand gemm_product.wgsl and one left side.
 
-var<workgroup> tile_a: array<vec4<f16>, TILE_ROWS * A_STRIDE>;  // [row][quad of k]
-var<workgroup> tile_b: array<vec4<f16>, TILE_DEPTH * B_STRIDE>; // [k][quad of columns]
-var<workgroup> results: array<vec4<f32>, SUBGROUPS * 64u>;      // a fragment of each subgroup
+var<workgroup> tile_a: array<vec4<f16>, TILE_ROWS * A_STRIDE>;                    // [row][quad of k]
+var<workgroup> tile_b: array<vec4<f16>, TILE_DEPTH * B_STRIDE>;                   // [k][quad of columns]
+var<workgroup> results: array<vec4<f32>, DEEP * RESULT_ROWS * RESULT_STRIDE>; // [part of the depth][row][quad of columns]
 
-fn left(row: u32, k: u32) -> vec4<f32> {
+fn left(row: u32, k: u32) -> vec4<f16> {
     if row < params.rows && 4u * k < params.depth {
-        return fetch(row, k);
+        return fetch_quad(row, k);
     }
-    return vec4<f32>();
+    return vec4<f16>();
+}
+
+fn right(k: u32, column: u32) -> vec4<f16> {
+    if k < params.depth && column < params.columns {
+        return weight[k * params.columns + column];
+    }
+    return vec4<f16>();
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -21,49 +29,59 @@ fn main(
 ) {
     let tile = workgroup.x + workgroup.y * workgroups.x;
     let row_first = tile / params.column_tiles * TILE_ROWS;
-    let column_first = tile % params.column_tiles * (TILE_COLUMNS / 4u);
+    let column_first = tile % params.column_tiles * COLUMN_QUADS;
     if row_first >= params.rows {
         return;
     }
     let subgroup = lane / SUBGROUP;
-    let part_row = subgroup / SUBGROUPS_ACROSS * (16u * FRAGMENT_ROWS);
-    let part_column = subgroup % SUBGROUPS_ACROSS * (16u * FRAGMENT_COLUMNS);
-    var sum{q}{j} = coop_mat16x16<f32, C>();
+    let deep = subgroup / (DOWN * ACROSS);
+    let down = subgroup / ACROSS % DOWN;
+    let across = subgroup % ACROSS;
+    let a_row{u} = (lane + {u}u * WORKGROUP) / DEPTH_QUADS;
+    let a_quad{u} = (lane + {u}u * WORKGROUP) % DEPTH_QUADS;
+    let b_row{v} = (lane + {v}u * WORKGROUP) / COLUMN_QUADS;
+    let b_quad{v} = (lane + {v}u * WORKGROUP) % COLUMN_QUADS;
+    var next_a{u} = left(row_first + a_row{u}, a_quad{u});
+    var next_b{v} = right(b_row{v}, column_first + b_quad{v});
+    var sum{q}_{j} = coop_mat16x16<f32, C>();
     for (var k_first = 0u; k_first < params.depth; k_first += TILE_DEPTH) {
-        for (var item = lane; item < TILE_ROWS * (TILE_DEPTH / 4u); item += WORKGROUP) {
-            let k = item % (TILE_DEPTH / 4u);
-            let row = item / (TILE_DEPTH / 4u);
-            tile_a[row * A_STRIDE + k] = vec4<f16>(left(row_first + row, k_first / 4u + k));
-        }
-        for (var item = lane; item < TILE_DEPTH * (TILE_COLUMNS / 4u); item += WORKGROUP) {
-            let k = k_first + item / (TILE_COLUMNS / 4u);
-            let column = column_first + item % (TILE_COLUMNS / 4u);
-            var value = vec4<f16>();
-            if k < params.depth && column < params.columns {
-                value = vec4<f16>(weight[k * params.columns + column]);
-            }
-            tile_b[item / (TILE_COLUMNS / 4u) * B_STRIDE + item % (TILE_COLUMNS / 4u)] = value;
-        }
+        tile_a[a_row{u} * A_STRIDE + a_quad{u}] = next_a{u};
+        tile_b[b_row{v} * B_STRIDE + b_quad{v}] = next_b{v};
         workgroupBarrier();
-        for (var k = 0u; k < TILE_DEPTH; k += 16u) {
-            let a{q} = coopLoadT<coop_mat16x16<f16, A>>(&tile_a[(part_row + {q}u * 16u) * A_STRIDE + k / 4u], A_STRIDE);
-            let b{j} = coopLoadT<coop_mat16x16<f16, B>>(&tile_b[k * B_STRIDE + part_column / 4u + {j}u * 4u], B_STRIDE);
-            sum{q}{j} = coopMultiplyAdd(a{q}, b{j}, sum{q}{j});
+        let next = k_first + TILE_DEPTH;
+        if next < params.depth {
+            next_a{u} = left(row_first + a_row{u}, next / 4u + a_quad{u});
+            next_b{v} = right(next + b_row{v}, column_first + b_quad{v});
+        }
+        for (var step = 0u; step < TILE_DEPTH / DEEP; step += 16u) {
+            let k = deep * (TILE_DEPTH / DEEP) + step;
+            let a{q} = coopLoadT<coop_mat16x16<f16, A>>(&tile_a[(down * FRAGMENT_ROWS + {q}u) * 16u * A_STRIDE + k / 4u], A_STRIDE);
+            let b{j} = coopLoadT<coop_mat16x16<f16, B>>(&tile_b[k * B_STRIDE + (across * FRAGMENT_COLUMNS + {j}u) * 4u], B_STRIDE);
+            sum{q}_{j} = coopMultiplyAdd(a{q}, b{j}, sum{q}_{j});
         }
         workgroupBarrier();
     }
-    let lane_row = lane % SUBGROUP / 4u;
-    let lane_column = lane % 4u;
-    let row = row_first + part_row + lane_row;
-    let column = column_first + part_column / 4u + lane_column;
-    coopStoreT(sum{q}{j}, &results[subgroup * 64u], 4u); workgroupBarrier(); write(subgroup, lane, row + {q}u * 16u, column + {j}u * 4u); workgroupBarrier();
+    let place = (deep * RESULT_ROWS + down * 16u) * RESULT_STRIDE + across * FRAGMENT_COLUMNS * 4u;
+    // repeat {q}
+    coopStoreT(sum{q}_{j}, &results[place + {j}u * 4u], RESULT_STRIDE);
+    workgroupBarrier();
+    write(lane, row_first + {q}u * 16u, column_first);
+    workgroupBarrier();
+    // end
 }
 
-// Writes one fragment, whose first rows begin at `row`.
-fn write(subgroup: u32, lane: u32, row: u32, column: u32) {
-    for (var part = 0u; part < 16u; part += SUBGROUP / 4u) {
-        if row + part < params.rows && column < params.columns {
-            finish(row + part, column, results[subgroup * 64u + (lane % SUBGROUP / 4u + part) * 4u + lane % 4u]);
+// Writes one fragment of each subgroup along the rows, over all columns of the tile.
+fn write(lane: u32, row_first: u32, column_first: u32) {
+    for (var item = lane; item < RESULT_ROWS * COLUMN_QUADS; item += WORKGROUP) {
+        let line = item / COLUMN_QUADS;
+        let row = row_first + line / 16u * (16u * FRAGMENT_ROWS) + line % 16u;
+        let column = column_first + item % COLUMN_QUADS;
+        if row < params.rows && column < params.columns {
+            var sum = vec4<f32>();
+            for (var part = 0u; part < DEEP; part++) {
+                sum += results[(part * RESULT_ROWS + line) * RESULT_STRIDE + item % COLUMN_QUADS];
+            }
+            finish(row, column, sum);
         }
     }
 }

@@ -2,6 +2,10 @@
 
 @group(0) @binding(1) var<storage, read> input: array<Quad>; // [rows, depth / 4]
 
+fn fetch_quad(row: u32, k: u32) -> Quad {
+    return input[row * (params.depth / 4u) + k];
+}
+
 fn fetch(row: u32, k: u32) -> vec4<f32> {
-    return vec4<f32>(input[row * (params.depth / 4u) + k]);
+    return vec4<f32>(fetch_quad(row, k));
 }

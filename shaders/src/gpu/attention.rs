@@ -31,11 +31,13 @@ pub(crate) struct Division {
 
 impl Division {
     /// For heads of so many numbers and so many bytes of workgroup memory; `None` where they do not fit.
-    pub(crate) fn new(head_width: usize, shared_bytes: usize) -> Option<Division> {
+    pub(crate) fn new(head_width: usize, precision: Precision, shared_bytes: usize) -> Option<Division> {
         let quads = head_width.div_ceil(QUAD);
         let lanes = quads.div_ceil(LANE_QUADS_MAX).next_power_of_two();
         let lane_quads = quads.div_ceil(lanes);
-        let bytes = |keys: usize| keys * lanes * lane_quads * 2 * 16 + if lanes > 1 { CHUNK * QUERIES * lanes * 4 } else { 4 };
+        let bytes = |keys: usize| {
+            keys * lanes * lane_quads * 2 * QUAD * precision.bytes() + if lanes > 1 { CHUNK * QUERIES * lanes * 4 } else { 4 }
+        };
         let keys = [KEYS_MAX, KEYS_MAX / 2, CHUNK].into_iter().find(|keys| bytes(*keys) <= shared_bytes)?;
         (lanes <= LANES_MAX).then_some(Division { lanes, lane_quads, keys })
     }
@@ -75,7 +77,7 @@ pub(crate) fn dispatch(lowering: &mut Lowering<'_>, step: &Step) -> Result<Dispa
     let (width, positions) = (to.channels(), item_positions(from));
     let head_width = width / heads;
     let shared_bytes = lowering.engine.shared_bytes();
-    let Some(shape) = Division::new(head_width, shared_bytes) else {
+    let Some(shape) = Division::new(head_width, lowering.engine.precision, shared_bytes) else {
         let need = (head_width * CHUNK * 8) as u64;
         return Err(GpuError::Limit { what: "bytes of workgroup memory for a head", need, have: shared_bytes as u64 });
     };

@@ -80,7 +80,7 @@ impl Choices {
             fitting.sort_by_key(|variant| std::cmp::Reverse(variant.tile().iter().product::<usize>()));
             fitting.iter().copied().find(|variant| variant.tiles(rows, columns)[0] >= BUSY_WORKGROUPS).or(fitting.last().copied())
         };
-        let cooperative = || largest(|variant| matches!(variant, Variant::Cooperative { .. }));
+        let cooperative = || largest(|variant| matches!(variant, Variant::Cooperative(_)));
         let tiled = || largest(|variant| matches!(variant, Variant::Tiled { .. }));
         few.or_else(cooperative).or_else(tiled).or_else(direct).unwrap_or(VARIANTS[0])
     }
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn rules_use_many_workgroups_and_few_rows_alike() {
         assert!(matches!(choices(false).variant(1, 384, 384), Variant::Few { rows: 1 }));
-        assert!(matches!(choices(false).variant(100_000, 96, 1152), Variant::Cooperative { .. }));
+        assert!(matches!(choices(false).variant(100_000, 96, 1152), Variant::Cooperative(_)));
         assert!(matches!(choices(true).variant(100, 96, 1152), Variant::Direct { .. }));
     }
 }

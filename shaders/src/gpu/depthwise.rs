@@ -20,6 +20,11 @@ fn positions(kernel: usize, stride: usize) -> usize {
     }
 }
 
+/// Output rows of an invocation: two where the second reads the line that the first reads next.
+fn rows(kernel: usize, stride: usize) -> usize {
+    if stride == 1 && (3..=7).contains(&kernel) { 2 } else { 1 }
+}
+
 /// The whole shader.
 pub(crate) fn source(precision: Precision, kernel: usize, stride: usize, activation: Activation) -> String {
     let positions = positions(kernel, stride);
@@ -27,7 +32,13 @@ pub(crate) fn source(precision: Precision, kernel: usize, stride: usize, activat
     let stride_text = stride.to_string();
     Source::new(precision)
         .activation(activation)
-        .constants([("WORKGROUP", WORKGROUP), ("KERNEL", kernel), ("STRIDE", stride), ("POSITIONS", positions)])
+        .constants([
+            ("WORKGROUP", WORKGROUP),
+            ("KERNEL", kernel),
+            ("STRIDE", stride),
+            ("POSITIONS", positions),
+            ("ROWS", rows(kernel, stride)),
+        ])
         .body(
             include_str!("../../wgsl/depthwise.wgsl"),
             &[("p", range(positions)), ("t", range(kernel)), ("s", range(span)), ("stride", &[stride_text.as_str()])],
@@ -54,9 +65,10 @@ pub(crate) fn dispatch(lowering: &mut Lowering<'_>, step: &Step) -> Result<Dispa
     let bias = lowering.weights(*bias, Form::vector(channels))?;
     let (top, left, quads) = (window.before(height), window.before(width), padded(channels) / QUAD);
     let groups = output_width.div_ceil(positions(kernel, stride));
+    let row_groups = output_height.div_ceil(rows(kernel, stride));
     let launch = move |extent: &Extent| {
-        let invocations = extent.items * output_height * groups * quads;
-        let parameters = [invocations, quads, height, width, output_height, output_width, groups, top, left];
+        let invocations = extent.items * row_groups * groups * quads;
+        let parameters = [invocations, quads, height, width, output_height, output_width, groups, row_groups, top, left];
         Launch::new(parameters, invocations.div_ceil(WORKGROUP))
     };
     let operands = [Operand::Tensor(*input), Operand::Nothing, weight, bias, Operand::Tensor(*output)];

@@ -2,11 +2,14 @@
 
 use super::{AdapterInfo, describe, open_adapters, ready, unchecked};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 /// How long the device may take for one submission: its users bound the work of each.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How long a thread that waits for a mapping waits before it asks the device itself.
+const TELL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Which adapter to open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -153,6 +156,26 @@ impl Device {
             Ok(_) => Ok(()),
             Err(wgpu::PollError::Timeout) => Err(GpuError::Timeout(WAIT_MAX)),
             Err(error) => Err(GpuError::Failed(error.to_string())),
+        }
+    }
+
+    /// Maps a buffer that a submission writes. The mapping is told by whichever thread polls the device next, which need not be
+    /// this one.
+    pub(crate) fn map(&self, slice: wgpu::BufferSlice<'_>, mode: wgpu::MapMode, submission: wgpu::SubmissionIndex) -> Result<(), GpuError> {
+        let (told, hear) = mpsc::channel();
+        // Who no longer listens needs no answer.
+        slice.map_async(mode, move |result| _ = told.send(result));
+        self.wait(submission)?;
+        let started = Instant::now();
+        loop {
+            match hear.recv_timeout(TELL_INTERVAL) {
+                Ok(result) => return result.map_err(|error| GpuError::Failed(error.to_string())),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(GpuError::Failed("a mapping was given up".to_owned())),
+                Err(mpsc::RecvTimeoutError::Timeout) if started.elapsed() > WAIT_MAX => return Err(GpuError::Timeout(WAIT_MAX)),
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    self.device.poll(wgpu::PollType::Poll).map_err(|error| GpuError::Failed(error.to_string()))?;
+                }
+            }
         }
     }
 

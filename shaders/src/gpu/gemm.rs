@@ -5,6 +5,7 @@ use super::device::GpuError;
 use super::engine::Engine;
 use super::lower::{Dispatch, Extent, Form, Kernel, Launch, LazyPipeline, Lowering, Operand, padded};
 use super::source::{COMPONENTS, PADDING, Precision, QUAD, SHARED_BYTES_MAX, Source, WORKGROUP_MAX, range};
+use super::stem;
 use crate::plan::{Shape, Step};
 use crate::{Activation, Window};
 use std::array;
@@ -27,6 +28,8 @@ pub(crate) enum Left {
         kernel: usize,
         /// Step of the window.
         stride: usize,
+        /// Whether every window lies inside the picture and its lines are whole quads.
+        lines: bool,
     },
 }
 
@@ -54,29 +57,86 @@ pub(crate) enum Variant {
         /// Rows of a workgroup.
         rows: usize,
     },
-    /// Cooperative matrices of a subgroup.
-    Cooperative {
-        /// Matrices of a subgroup along the rows.
-        fragment_rows: usize,
-        /// Matrices of a subgroup along the columns.
-        fragment_columns: usize,
-        /// Subgroups along the rows.
-        subgroups_down: usize,
-        /// Subgroups along the columns.
-        subgroups_across: usize,
-    },
+    /// Cooperative matrices.
+    Cooperative(Fragments),
+}
+
+/// How the cooperative matrices of a workgroup's tile are shared out among its subgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Fragments {
+    /// Matrices of a subgroup along rows and columns.
+    each: [usize; 2],
+    /// Subgroups along rows, columns and depth.
+    subgroups: [usize; 3],
+    /// Depth of a tile.
+    depth: usize,
+}
+
+impl Fragments {
+    const fn workgroup(self) -> usize {
+        let [down, across, deep] = self.subgroups;
+        down * across * deep * SUBGROUP
+    }
+
+    const fn tile(self) -> [usize; 2] {
+        [self.each[0] * self.subgroups[0] * FRAGMENT, self.each[1] * self.subgroups[1] * FRAGMENT]
+    }
+
+    /// Quads of the left and of the right side that an invocation reads for a tile.
+    const fn loads(self) -> [usize; 2] {
+        let [rows, columns] = self.tile();
+        [rows * self.depth / QUAD / self.workgroup(), columns * self.depth / QUAD / self.workgroup()]
+    }
+
+    const fn is_sound(self) -> bool {
+        let ([rows, columns], [left, right]) = (self.tile(), self.loads());
+        let whole = left * QUAD * self.workgroup() == rows * self.depth && right * QUAD * self.workgroup() == columns * self.depth;
+        whole && self.depth.is_multiple_of(FRAGMENT * self.subgroups[2]) && self.workgroup() <= WORKGROUP_MAX
+    }
+
+    const fn shared_bytes(self) -> usize {
+        let [rows, columns] = self.tile();
+        let tiles = rows * (self.depth / QUAD + BANK_QUADS) + self.depth * (columns / QUAD + BANK_QUADS);
+        tiles * QUAD * 2 + self.subgroups[2] * self.subgroups[0] * FRAGMENT * (columns / QUAD + 1) * QUAD * 4
+    }
+
+    fn body(self, source: Source) -> Source {
+        let ([rows, columns], [left, right], [down, across, deep]) = (self.tile(), self.loads(), self.subgroups);
+        source
+            .enable("wgpu_cooperative_matrix")
+            .constants([
+                ("TILE_ROWS", rows),
+                ("TILE_DEPTH", self.depth),
+                ("DEPTH_QUADS", self.depth / QUAD),
+                ("COLUMN_QUADS", columns / QUAD),
+                ("A_STRIDE", self.depth / QUAD + BANK_QUADS),
+                ("B_STRIDE", columns / QUAD + BANK_QUADS),
+                ("RESULT_ROWS", down * FRAGMENT),
+                ("RESULT_STRIDE", columns / QUAD + 1),
+                ("SUBGROUP", SUBGROUP),
+                ("DOWN", down),
+                ("ACROSS", across),
+                ("DEEP", deep),
+                ("FRAGMENT_ROWS", self.each[0]),
+                ("FRAGMENT_COLUMNS", self.each[1]),
+            ])
+            .body(
+                include_str!("../../wgsl/gemm_cooperative.wgsl"),
+                &[("q", range(self.each[0])), ("j", range(self.each[1])), ("u", range(left)), ("v", range(right))],
+            )
+    }
 }
 
 const fn tiled(row_quads: usize, column_quads: usize, lanes_rows: usize, lanes_columns: usize) -> Variant {
     Variant::Tiled { row_quads, column_quads, lanes_rows, lanes_columns }
 }
 
-const fn cooperative(fragment_rows: usize, fragment_columns: usize, subgroups_down: usize, subgroups_across: usize) -> Variant {
-    Variant::Cooperative { fragment_rows, fragment_columns, subgroups_down, subgroups_across }
+const fn cooperative(each: [usize; 2], subgroups: [usize; 3], depth: usize) -> Variant {
+    Variant::Cooperative(Fragments { each, subgroups, depth })
 }
 
 /// All variants.
-pub(crate) const VARIANTS: [Variant; 14] = [
+pub(crate) const VARIANTS: [Variant; 19] = [
     Variant::Direct { quads: 1 },
     Variant::Direct { quads: 2 },
     tiled(1, 1, 8, 8),
@@ -87,16 +147,19 @@ pub(crate) const VARIANTS: [Variant; 14] = [
     tiled(2, 2, 16, 16),
     Variant::Few { rows: 1 },
     Variant::Few { rows: 4 },
-    cooperative(1, 2, 2, 2),
-    cooperative(2, 2, 2, 2),
-    cooperative(4, 2, 2, 2),
-    cooperative(4, 2, 2, 4),
+    cooperative([1, 2], [2, 2, 1], 32),
+    cooperative([2, 2], [2, 2, 1], 32),
+    cooperative([2, 2], [2, 2, 1], 64),
+    cooperative([4, 2], [2, 2, 1], 32),
+    cooperative([4, 2], [2, 4, 1], 32),
+    cooperative([4, 4], [2, 2, 1], 32),
+    cooperative([2, 2], [4, 1, 1], 32),
+    cooperative([2, 2], [1, 1, 4], 128),
+    cooperative([1, 2], [2, 1, 4], 128),
 ];
 
 /// Depth of a tile in workgroup memory.
 const TILE_DEPTH: usize = 16;
-/// Depth of a tile of cooperative matrices.
-const COOPERATIVE_DEPTH: usize = 32;
 /// Side of a cooperative matrix.
 const FRAGMENT: usize = 16;
 /// Invocations of a subgroup for cooperative matrices.
@@ -114,12 +177,12 @@ const _: () = {
         if let Variant::Tiled { lanes_rows, lanes_columns, .. } = VARIANTS[index] {
             assert!(lanes_rows * lanes_columns <= WORKGROUP_MAX);
         }
-        if let Variant::Cooperative { subgroups_down, subgroups_across, .. } = VARIANTS[index] {
-            assert!(subgroups_down * subgroups_across * SUBGROUP <= WORKGROUP_MAX);
+        if let Variant::Cooperative(fragments) = VARIANTS[index] {
+            assert!(fragments.is_sound());
         }
         index += 1;
     }
-    assert!(TILE_DEPTH.is_multiple_of(QUAD) && COOPERATIVE_DEPTH.is_multiple_of(FRAGMENT) && PADDING.is_multiple_of(QUAD));
+    assert!(TILE_DEPTH.is_multiple_of(QUAD) && PADDING.is_multiple_of(QUAD));
     assert!((FEW[0] / FEW[1]).is_power_of_two() && FEW[0] * 16 <= SHARED_BYTES_MAX && FEW[0] <= WORKGROUP_MAX);
 };
 
@@ -131,7 +194,9 @@ impl Variant {
             Variant::Direct { .. } => format!("direct {rows}x{columns}"),
             Variant::Tiled { .. } => format!("tiled {rows}x{columns} by {}", self.workgroup()),
             Variant::Few { rows } => format!("few {rows}"),
-            Variant::Cooperative { .. } => format!("cooperative {rows}x{columns} by {}", self.workgroup()),
+            Variant::Cooperative(Fragments { each: [_, across], depth, .. }) => {
+                format!("cooperative {rows}x{columns}x{depth} by {}, {across} across", self.workgroup())
+            }
         }
     }
 
@@ -143,9 +208,7 @@ impl Variant {
                 [row_quads * lanes_rows * QUAD, column_quads * lanes_columns * QUAD]
             }
             Variant::Few { rows } => [rows, FEW[1] * QUAD],
-            Variant::Cooperative { fragment_rows, fragment_columns, subgroups_down, subgroups_across } => {
-                [fragment_rows * subgroups_down * FRAGMENT, fragment_columns * subgroups_across * FRAGMENT]
-            }
+            Variant::Cooperative(fragments) => fragments.tile(),
         }
     }
 
@@ -154,7 +217,7 @@ impl Variant {
             Variant::Direct { .. } => DIRECT[0],
             Variant::Tiled { lanes_rows, lanes_columns, .. } => lanes_rows * lanes_columns,
             Variant::Few { .. } => FEW[0],
-            Variant::Cooperative { subgroups_down, subgroups_across, .. } => subgroups_down * subgroups_across * SUBGROUP,
+            Variant::Cooperative(fragments) => fragments.workgroup(),
         }
     }
 
@@ -165,16 +228,13 @@ impl Variant {
             Variant::Direct { .. } => 0,
             Variant::Tiled { .. } => TILE_DEPTH * (rows + QUAD + columns) * 4,
             Variant::Few { .. } => FEW[0] * QUAD * 4,
-            Variant::Cooperative { .. } => {
-                let tiles = rows * (COOPERATIVE_DEPTH + BANK_QUADS * QUAD) + COOPERATIVE_DEPTH * (columns + BANK_QUADS * QUAD);
-                tiles * 2 + self.workgroup() / SUBGROUP * FRAGMENT * FRAGMENT * 4
-            }
+            Variant::Cooperative(fragments) => fragments.shared_bytes(),
         }
     }
 
     /// Whether a device can run it at all; the self-test decides whether it may.
     pub(crate) fn fits(self, precision: Precision, shared_bytes: usize, cooperative: bool) -> bool {
-        let cooperates = matches!(self, Variant::Cooperative { .. });
+        let cooperates = matches!(self, Variant::Cooperative(_));
         self.shared_bytes() <= shared_bytes && (!cooperates || (cooperative && precision == Precision::F16))
     }
 
@@ -202,12 +262,7 @@ pub(crate) struct Product {
     residual: bool,
     /// Of the result; it says how many rows there are.
     shape: Shape,
-    /// Rows of the weights, padded.
-    depth: usize,
-    /// The parameters behind those that every product has.
-    window: [usize; 7],
-    /// Means and reciprocal deviations of the colours.
-    normalisation: [f32; 6],
+    geometry: Geometry,
     pipelines: [LazyPipeline; VARIANTS.len()],
 }
 
@@ -215,7 +270,7 @@ impl Product {
     /// The pipeline and launch for one size of run.
     pub(crate) fn launch(&self, engine: &Engine, extent: &Extent) -> Result<(wgpu::ComputePipeline, Launch), GpuError> {
         let rows = extent.positions(self.shape);
-        let variant = engine.variant(rows, self.depth, padded(self.shape.channels()));
+        let variant = engine.variant(rows, self.geometry.depth, padded(self.shape.channels()));
         self.launch_with(engine, variant, rows)
     }
 
@@ -231,15 +286,33 @@ impl Product {
                 self.pipelines[index].get_or_init(|| pipeline).clone()
             }
         };
-        let [workgroups, across] = variant.tiles(rows, columns);
-        let [height, width, channels, output_height, output_width, top, left] = self.window;
-        let parameters = [rows, self.depth, columns / QUAD, across, height, width, channels, output_height, output_width, top, left];
-        Ok((pipeline, Launch::new(parameters, workgroups).with_numbers(11, self.normalisation)))
+        Ok((pipeline, self.geometry.launch(rows, variant.tiles(rows, columns))))
     }
 
     /// Numbers of a row of the left side, of a row of the result, and rows for one size of run.
     pub(crate) fn size(&self, extent: &Extent) -> [usize; 3] {
-        [self.depth, padded(self.shape.channels()), extent.positions(self.shape)]
+        [self.geometry.depth, padded(self.shape.channels()), extent.positions(self.shape)]
+    }
+}
+
+/// What the parameters of a product say besides its rows.
+#[derive(Clone, Copy)]
+struct Geometry {
+    /// Rows of the weights, padded.
+    depth: usize,
+    /// Numbers of a row of the result, padded.
+    columns: usize,
+    /// Of windows; see [`geometry`].
+    window: [usize; 7],
+    /// Means and reciprocal deviations of the colours.
+    normalisation: [f32; 6],
+}
+
+impl Geometry {
+    fn launch(&self, rows: usize, [workgroups, across]: [usize; 2]) -> Launch {
+        let [height, width, channels, output_height, output_width, top, left] = self.window;
+        let parameters = [rows, self.depth, self.columns / QUAD, across, height, width, channels, output_height, output_width, top, left];
+        Launch::new(parameters, workgroups).with_numbers(11, self.normalisation)
     }
 }
 
@@ -260,7 +333,8 @@ pub(crate) fn dispatch(lowering: &mut Lowering<'_>, step: &Step) -> Result<Dispa
             let normalisation =
                 array::from_fn(|index| if index < 3 { normalisation.mean[index] } else { 1.0 / normalisation.deviation[index - 3] });
             let form = Form::product(1, kernel * kernel * 3, columns, precision);
-            (Left::Pixels { kernel, stride }, form, geometry(from, shape, *window), normalisation)
+            let lines = (kernel * 3).is_multiple_of(QUAD) && fits_inside(from, shape, *window);
+            (Left::Pixels { kernel, stride, lines }, form, geometry(from, shape, *window), normalisation)
         }
         Step::Conv { window, .. } => {
             let [kernel, stride] = [window.kernel, window.stride];
@@ -272,12 +346,30 @@ pub(crate) fn dispatch(lowering: &mut Lowering<'_>, step: &Step) -> Result<Dispa
     let depth = form.bytes() / padded(columns) / precision.bytes();
     let weight = lowering.weights(*weight, form)?;
     let bias = lowering.weights(*bias, Form::vector(columns))?;
-    let pipelines = array::from_fn(|_| LazyPipeline::new());
-    let product = Product { left, activation: *activation, residual: residual.is_some(), shape, depth, window, normalisation, pipelines };
     let input = if matches!(left, Left::Pixels { .. }) { Operand::Input } else { Operand::Tensor(*input) };
     let operands = [input, residual.map_or(Operand::Nothing, Operand::Tensor), weight, bias, Operand::Tensor(*output)];
     let operations = move |extent: &Extent| (2 * depth * columns) as f64 * extent.positions(shape) as f64;
+    let geometry = Geometry { depth, columns: padded(columns), window, normalisation };
+    if let Left::Pixels { kernel, stride, .. } = left
+        && stem::is_small(kernel)
+    {
+        let text = stem::source(precision, kernel, stride, padded(columns), *activation);
+        let launch = move |extent: &Extent| {
+            let rows = extent.positions(shape);
+            geometry.launch(rows, stem::tiles(rows, padded(columns)))
+        };
+        return lowering.fixed(name, text, operands, launch, operations);
+    }
+    let pipelines = array::from_fn(|_| LazyPipeline::new());
+    let product = Product { left, activation: *activation, residual: residual.is_some(), shape, geometry, pipelines };
     Ok(Dispatch { name, operands, kernel: Kernel::Product(Box::new(product)), operations: Box::new(operations) })
+}
+
+/// Whether no window reaches beyond the picture.
+fn fits_inside(from: Shape, to: Shape, window: Window) -> bool {
+    let [height, width, _, output_height, output_width, top, left] = geometry(from, to, window);
+    let inside = |output: usize, before: usize, side: usize| before == 0 && (output.max(1) - 1) * window.stride + window.kernel <= side;
+    inside(output_height, top, height) && inside(output_width, left, width)
 }
 
 /// Height, width and quads of channels before; height and width after; padding before.
@@ -304,9 +396,10 @@ pub(crate) fn source(variant: Variant, precision: Precision, left: Left, activat
         Left::Window { kernel, stride } => {
             source.constants([("KERNEL", kernel), ("STRIDE", stride)]).part(include_str!("../../wgsl/gemm_window.wgsl"))
         }
-        Left::Pixels { kernel, stride } => {
-            source.constants([("KERNEL", kernel), ("STRIDE", stride)]).part(include_str!("../../wgsl/stem.wgsl"))
-        }
+        Left::Pixels { kernel, stride, lines } => source
+            .constants([("KERNEL", kernel), ("STRIDE", stride)])
+            .part(&format!("const LINES = {lines};\n"))
+            .part(include_str!("../../wgsl/stem.wgsl")),
     };
     match variant {
         Variant::Direct { quads } => source
@@ -328,24 +421,7 @@ pub(crate) fn source(variant: Variant, precision: Precision, left: Left, activat
         Variant::Few { rows } => source
             .constants([("ROWS", rows), ("LANES_COLUMNS", FEW[1]), ("PARTS", FEW[0] / FEW[1])])
             .body(include_str!("../../wgsl/gemm_few.wgsl"), &[("q", range(rows)), ("c", COMPONENTS)]),
-        Variant::Cooperative { fragment_rows, fragment_columns, subgroups_down, subgroups_across } => source
-            .enable("wgpu_cooperative_matrix")
-            .constants([
-                ("TILE_DEPTH", COOPERATIVE_DEPTH),
-                ("TILE_ROWS", variant.tile()[0]),
-                ("TILE_COLUMNS", variant.tile()[1]),
-                ("A_STRIDE", COOPERATIVE_DEPTH / QUAD + BANK_QUADS),
-                ("B_STRIDE", variant.tile()[1] / QUAD + BANK_QUADS),
-                ("SUBGROUP", SUBGROUP),
-                ("SUBGROUPS", subgroups_down * subgroups_across),
-                ("SUBGROUPS_ACROSS", subgroups_across),
-                ("FRAGMENT_ROWS", fragment_rows),
-                ("FRAGMENT_COLUMNS", fragment_columns),
-            ])
-            .body(
-                include_str!("../../wgsl/gemm_cooperative.wgsl"),
-                &[("q", range(fragment_rows)), ("j", range(fragment_columns)), ("c", COMPONENTS)],
-            ),
+        Variant::Cooperative(fragments) => fragments.body(source),
     }
     .finish()
 }

@@ -229,8 +229,8 @@ impl GpuProgram {
         let launches = self.launches(&extent)?;
         let device = &self.engine.device;
         device.attempt(|| {
-            slot.upload(self, &recording, part, &launches);
             let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            slot.upload(self, &recording, part, &launches, &mut encoder);
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for (index, launch) in launches.iter().enumerate() {
                 record(&mut pass, &recording, launch, index);

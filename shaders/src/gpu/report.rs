@@ -227,12 +227,14 @@ fn profile(program: &GpuProgram, batch: &Batch, items: usize) -> Result<Vec<Kern
         let recording = slot.reserve(program, extent.bucket())?;
         for _ in 0..PASSES {
             let seconds = device.attempt(|| {
-                slot.upload(program, &recording, &part, &launches);
                 let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+                slot.upload(program, &recording, &part, &launches, &mut encoder);
                 for (index, launch) in launches.iter().enumerate() {
                     record(&mut timer.begin(&mut encoder, index), &recording, launch, index);
                 }
-                timer.finish(device, encoder)
+                let seconds = timer.finish(device, encoder);
+                slot.take_back();
+                seconds
             })?;
             fastest.iter_mut().zip(seconds).for_each(|(fastest, seconds)| *fastest = fastest.min(seconds));
         }

@@ -6,6 +6,7 @@ use super::layout::{BUFFERS, Layout};
 use super::lower::{Dispatch, Extent, Launch, Operand, padded, write_numbers};
 use super::program::{GpuProgram, Part};
 use super::source::{PARAMETERS, Precision};
+use super::staging::{self, Staging};
 use crate::kernels::embed::embed;
 use crate::kernels::number::View;
 use crate::kernels::stem::COLOURS;
@@ -14,7 +15,7 @@ use crate::simd::Isa;
 use half::f16;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Sizes of run whose bindings are kept.
 const RECORDINGS_MAX: usize = 64;
@@ -25,6 +26,7 @@ pub(crate) struct Slot {
     input: Option<wgpu::Buffer>,
     tensors: [Option<wgpu::Buffer>; BUFFERS],
     results: Option<wgpu::Buffer>,
+    staging: Option<Staging>,
     recordings: HashMap<Extent, Arc<Recording>>,
 }
 
@@ -76,13 +78,13 @@ impl Slot {
     pub(crate) fn new(program: &GpuProgram) -> Result<Slot, GpuError> {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let parameters = program.engine.device.buffer("parameters", program.dispatches.len().max(1) * PARAMETERS_STRIDE, usage)?;
-        Ok(Slot { parameters, input: None, tensors: [None, None, None], results: None, recordings: HashMap::new() })
+        Ok(Slot { parameters, input: None, tensors: [None, None, None], results: None, staging: None, recordings: HashMap::new() })
     }
 
     /// Bytes of its buffers.
     pub(crate) fn bytes(&self) -> u64 {
         let optional = [&self.input, &self.results].into_iter().chain(&self.tensors).flatten().map(wgpu::Buffer::size);
-        self.parameters.size() + optional.sum::<u64>()
+        self.parameters.size() + optional.sum::<u64>() + self.staging.as_ref().map_or(0, Staging::size)
     }
 
     /// Makes room for a run of this size, and gives its bindings.
@@ -96,6 +98,13 @@ impl Slot {
         let mut grown = grow(device, &mut self.input, "input", sections.bytes(), storage)?;
         for (buffer, size) in self.tensors.iter_mut().zip(layout.sizes) {
             grown |= grow(device, buffer, "tensors", size, storage | wgpu::BufferUsages::COPY_SRC)?;
+        }
+        if matches!(program.shapes[0], Shape::Pixels { .. }) && sections.bytes() >= staging::BYTES_MIN {
+            let known = self.staging.as_ref().is_some_and(|staging| staging.size() >= sections.bytes() as u64);
+            if !known {
+                self.staging = None;
+                self.staging = Some(Staging::new(device, sections.bytes())?);
+            }
         }
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         grow(device, &mut self.results, "results", program.result_bytes(&bucket), usage)?;
@@ -143,6 +152,7 @@ impl Slot {
         recording: &Recording,
         part: &Part<'_>,
         launches: &[(wgpu::ComputePipeline, Launch)],
+        encoder: &mut wgpu::CommandEncoder,
     ) {
         let queue = &program.engine.device.queue;
         let mut parameters = vec![0u32; launches.len() * PARAMETERS_STRIDE / 4];
@@ -154,7 +164,10 @@ impl Slot {
         match part {
             Part::Pixels { pixels, .. } => {
                 let (words, rest) = pixels.split_at(pixels.len() / 4 * 4);
-                queue.write_buffer(input, 0, words);
+                let sent = self.staging.as_ref().is_some_and(|staging| staging.send(words, input, encoder));
+                if !sent {
+                    queue.write_buffer(input, 0, words);
+                }
                 if !rest.is_empty() {
                     let last: [u8; 4] = std::array::from_fn(|index| rest.get(index).copied().unwrap_or(0));
                     queue.write_buffer(input, words.len() as u64, &last);
@@ -208,17 +221,20 @@ impl Slot {
         }
     }
 
+    /// After a submission has ended: its input may be written anew.
+    pub(crate) fn take_back(&self) {
+        if let Some(staging) = &self.staging {
+            staging.take_back();
+        }
+    }
+
     /// Waits for a submission and reads its results.
     pub(crate) fn read(&self, program: &GpuProgram, extent: &Extent, submission: wgpu::SubmissionIndex) -> Result<Vec<Vec<f32>>, GpuError> {
         let device = &program.engine.device;
         let Some(results) = &self.results else { return Ok(Vec::new()) };
-        let mapped = Arc::new(OnceLock::new());
-        let seen = Arc::clone(&mapped);
         let lengths: Vec<usize> = program.outputs.iter().map(|output| program.tensor_bytes(output.index(), extent)).collect();
         let slice = results.slice(..lengths.iter().sum::<usize>() as u64);
-        slice.map_async(wgpu::MapMode::Read, move |result| _ = seen.set(result));
-        device.wait(submission)?;
-        arrived(device, &mapped)?;
+        device.map(slice, wgpu::MapMode::Read, submission)?;
         let view = slice.get_mapped_range().map_err(|error| GpuError::Failed(error.to_string()))?;
         let mut rest = &view[..];
         let mut outputs = Vec::with_capacity(lengths.len());
@@ -229,20 +245,9 @@ impl Slot {
         }
         drop(view);
         results.unmap();
+        self.take_back();
         Ok(outputs)
     }
-}
-
-/// Sees to it that a mapping that was asked for is there: it may come with a later poll than the submission's.
-pub(crate) fn arrived(device: &Device, mapped: &OnceLock<Result<(), wgpu::BufferAsyncError>>) -> Result<(), GpuError> {
-    for _ in 0..2 {
-        match mapped.get() {
-            Some(Ok(())) => return Ok(()),
-            Some(Err(error)) => return Err(GpuError::Failed(error.to_string())),
-            None => _ = device.device.poll(wgpu::PollType::Poll),
-        }
-    }
-    Err(GpuError::Failed("results did not arrive".to_owned()))
 }
 
 /// Makes a buffer at least so large; says whether it is another one now. The old one is given up first.

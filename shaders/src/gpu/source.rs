@@ -1,7 +1,8 @@
 //! The text of a shader: a body from `wgsl/` behind the constants, types and functions of one variant.
 //!
 //! A line of a body that names a placeholder, such as `{q}`, stands for as many lines as the placeholder has values, so that
-//! sums are registers rather than an indexed array; `{p*2+t}` is replaced by the value of the expression.
+//! sums are registers rather than an indexed array; `{p*2+t}` is replaced by the value of the expression. The lines between
+//! `// repeat {q}` and `// end` stand together for as many blocks.
 
 use crate::Activation;
 
@@ -108,11 +109,18 @@ impl Source {
 
     /// Adds a body, in which each placeholder takes its values in turn.
     pub(crate) fn body(mut self, text: &str, placeholders: &[(&str, &[&str])]) -> Source {
-        for line in text.lines() {
-            if line.trim_start().starts_with("//") {
-                continue;
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            let comment = line.trim_start();
+            if let Some(name) = comment.strip_prefix("// repeat {").and_then(|rest| rest.strip_suffix('}')) {
+                let block: Vec<&str> = lines.by_ref().take_while(|line| line.trim_start() != "// end").collect();
+                let values = placeholders.iter().find(|(other, _)| *other == name).map_or(&[][..], |(_, values)| values);
+                for value in values {
+                    block.iter().for_each(|line| expand(&substitute(line, name, value), placeholders, &mut self.text));
+                }
+            } else if !comment.starts_with("//") {
+                expand(line, placeholders, &mut self.text);
             }
-            expand(line, placeholders, &mut self.text);
         }
         self
     }
@@ -227,6 +235,8 @@ mod tests {
         assert_eq!(body("s{q}{c}", &[("q", range(2)), ("c", &["x", "y"])]), "s0x\ns0y\ns1x\ns1y\n");
         assert_eq!(body("a[{p*2+t}u]", &[("p", range(2)), ("t", range(2))]), "a[0u]\na[1u]\na[2u]\na[3u]\n");
         assert_eq!(body("{{q}}", &[("q", range(1))]), "{0}\n");
+        let block = "  // repeat {q}\na{q}{j}\nb{q}\n  // end\nc";
+        assert_eq!(body(block, &[("q", range(2)), ("j", range(2))]), "a00\na01\nb0\na10\na11\nb1\nc\n");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! How long passes take on the device: by its own clock where it has one, otherwise from submission to end.
 
 use super::device::{Device, GpuError};
-use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// Passes whose times are taken together.
@@ -63,12 +62,8 @@ impl Timer {
         encoder.resolve_query_set(&clock.queries, 0..2 * self.passes as u32, &clock.resolved, 0);
         encoder.copy_buffer_to_buffer(&clock.resolved, 0, &clock.readable, 0, bytes);
         let submission = device.queue.submit([encoder.finish()]);
-        let mapped = Arc::new(OnceLock::new());
-        let seen = Arc::clone(&mapped);
         let slice = clock.readable.slice(..bytes);
-        slice.map_async(wgpu::MapMode::Read, move |result| _ = seen.set(result));
-        device.wait(submission)?;
-        super::slot::arrived(device, &mapped)?;
+        device.map(slice, wgpu::MapMode::Read, submission)?;
         let view = slice.get_mapped_range().map_err(|error| GpuError::Failed(error.to_string()))?;
         let ticks: Vec<u64> = view.chunks_exact(8).map(|bytes| u64::from_ne_bytes(std::array::from_fn(|index| bytes[index]))).collect();
         drop(view);

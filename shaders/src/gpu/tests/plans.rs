@@ -5,7 +5,7 @@ use crate::gpu::executor::FEATURES;
 use crate::gpu::source::Precision;
 use crate::gpu::{AdapterChoice, Budget, GpuError, GpuExecutor, GpuOptions};
 use crate::synthetic::{small_image, small_text, small_texts};
-use crate::{CpuExecutor, Executor, Input, Isa, Plan, Program, RunError};
+use crate::{Activation, CpuExecutor, Executor, Input, Isa, Normalisation, Plan, Program, RunError, Shape, Window};
 use std::sync::Arc;
 
 /// An executor of the software driver; `None`, said aloud, where there is none and the environment does not demand it.
@@ -85,7 +85,7 @@ fn wrong_inputs_are_refused_and_empty_ones_give_nothing() {
     let (text, image) =
         (executor.prepare(small_text().expect("valid")).expect("fits"), executor.prepare(small_image().expect("valid")).expect("fits"));
     assert_eq!(text.run(Input::Tokens(&[])), Ok(vec![vec![]; 4]));
-    assert_eq!(image.run(Input::Pixels(&[])), Ok(vec![vec![]; 5]));
+    assert_eq!(image.run(Input::Pixels(&[])), Ok(vec![vec![]; 6]));
     assert_eq!(text.run(Input::Pixels(&[])), Err(RunError::Kind));
     assert_eq!(image.run(Input::Tokens(&[])), Err(RunError::Kind));
     assert_eq!(image.run(Input::Pixels(&[0; 100])), Err(RunError::Pixels { bytes: 100, picture: 351 }));
@@ -104,4 +104,21 @@ fn threads_share_a_program() {
             scope.spawn(|| assert_eq!(program.run(Input::Pixels(&pixels)).expect("runs"), want));
         }
     });
+}
+
+#[test]
+fn large_inputs_take_the_staging_buffer_again_and_again() {
+    let Some(executor) = software(Precision::F32, Budget::default()) else { return };
+    let (mut plan, pixels) = Plan::new("large", Shape::Pixels { height: 256, width: 400 }).expect("valid");
+    let weight = plan.constant("weight", &[1, 1, 3, 1], vec![1.0, 10.0, 100.0]).expect("valid");
+    let bias = plan.constant("bias", &[1], vec![0.0]).expect("valid");
+    let sums = plan.stem(pixels, weight, bias, Window::same(1, 1), Normalisation::grey(0.0, 1.0), Activation::None).expect("valid");
+    let mean = plan.mean(sums).expect("valid");
+    plan.output(mean).expect("valid");
+    let program = executor.prepare(plan).expect("fits");
+    for value in 0..4u8 {
+        let picture = vec![value; 256 * 400 * 3];
+        let means = program.run(Input::Pixels(&picture)).expect("runs").remove(0);
+        assert_close("mean", &means, &[f32::from(value) * 111.0], 1e-5);
+    }
 }

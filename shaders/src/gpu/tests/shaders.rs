@@ -3,7 +3,7 @@
 use crate::gpu::attention::Division;
 use crate::gpu::gemm::{Left, VARIANTS, Variant};
 use crate::gpu::source::{Precision, SHARED_BYTES_MAX, WORKGROUP_MAX};
-use crate::gpu::{arrange, attend, attention, depthwise, elementwise, embed, gemm, layernorm, normalize, pool, probe, scale, take};
+use crate::gpu::{arrange, attend, attention, depthwise, elementwise, embed, gemm, layernorm, normalize, pool, probe, scale, stem, take};
 use crate::{Activation, Pairwise, Position};
 use wgpu::naga::{AddressSpace, Module, front::wgsl, valid};
 
@@ -34,11 +34,15 @@ fn shared_bytes(module: &Module) -> usize {
 
 #[test]
 fn products() {
-    let lefts =
-        [Left::Rows, Left::Window { kernel: 3, stride: 1 }, Left::Pixels { kernel: 3, stride: 2 }, Left::Pixels { kernel: 32, stride: 32 }];
+    let lefts = [
+        Left::Rows,
+        Left::Window { kernel: 3, stride: 1 },
+        Left::Pixels { kernel: 3, stride: 2, lines: false },
+        Left::Pixels { kernel: 32, stride: 32, lines: true },
+    ];
     for precision in PRECISIONS {
         for variant in VARIANTS {
-            let cooperates = matches!(variant, Variant::Cooperative { .. });
+            let cooperates = matches!(variant, Variant::Cooperative(_));
             if !variant.fits(precision, usize::MAX, true) {
                 assert!(cooperates && precision == Precision::F32, "{}", variant.name());
                 continue;
@@ -73,6 +77,10 @@ fn the_other_kernels() {
             assert!(check("normalize", &normalize::source(precision, subgroup), precision, more) <= SHARED_BYTES_MAX);
         }
         assert!(check("mean", &pool::source(precision), precision, none) <= SHARED_BYTES_MAX);
+        for (kernel, columns) in [(1, 8), (3, 32), (3, 24), (5, 80)] {
+            let text = stem::source(precision, kernel, 2, columns, Activation::Relu6);
+            assert!(check("stem", &text, precision, none) <= SHARED_BYTES_MAX);
+        }
         check("embed", &embed::source(precision), precision, none);
         check("scale", &scale::source(precision), precision, none);
         for position in [Position::First, Position::Last] {
@@ -101,7 +109,7 @@ fn probes() {
 fn attention_of_any_head() {
     for precision in PRECISIONS {
         for head_width in [1, 7, 24, 32, 64, 72, 80, 128, 160] {
-            let division = Division::new(head_width, SHARED_BYTES_MAX).expect("fits the smallest device");
+            let division = Division::new(head_width, precision, SHARED_BYTES_MAX).expect("fits the smallest device");
             for causal in [false, true] {
                 let text = attention::source(precision, division, head_width % 4 == 0, causal);
                 let bytes = check(&format!("attention {head_width}"), &text, precision, valid::Capabilities::empty());
@@ -109,8 +117,9 @@ fn attention_of_any_head() {
             }
         }
     }
-    assert_eq!((Division::new(200, SHARED_BYTES_MAX), Division::new(4096, usize::MAX)), (None, None));
-    assert!(Division::new(512, 3 * SHARED_BYTES_MAX).is_some());
+    assert_eq!(Division::new(4096, Precision::F16, usize::MAX), None);
+    assert_eq!(Division::new(200, Precision::F32, SHARED_BYTES_MAX), None);
+    assert!(Division::new(512, Precision::F32, 3 * SHARED_BYTES_MAX).is_some());
 }
 
 #[test]
@@ -120,7 +129,7 @@ fn halves_and_cooperative_matrices_are_refused_where_the_device_lacks_them() {
         valid::Validator::new(valid::ValidationFlags::all(), capabilities).validate(&module).is_err()
     };
     assert!(refused(&pool::source(Precision::F16), valid::Capabilities::empty()));
-    let cooperative = VARIANTS.into_iter().find(|variant| matches!(variant, Variant::Cooperative { .. })).expect("there is one");
+    let cooperative = VARIANTS.into_iter().find(|variant| matches!(variant, Variant::Cooperative(_))).expect("there is one");
     let text = gemm::source(cooperative, Precision::F16, Left::Rows, Activation::None, false);
     assert!(refused(&text, valid::Capabilities::SHADER_FLOAT16));
 }
