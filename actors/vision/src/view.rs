@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use domain::{ContentHash, ProductId};
 use protocol::releases::ReleaseReader;
 use protocol::vision::{Build, Embedding, EngineStatus, ModelInfo, Space, Thumbnail, VisionCounts, VisionReader};

@@ -38,7 +38,8 @@ pub(crate) async fn tagged(
     let cut = |crop: &Crop| PictureQuery { bytes: query.bytes.clone(), crop: Some(*crop) };
     let images: Vec<PictureQuery> =
         std::iter::once(query.clone()).chain(measured.objects.iter().map(|(crop, _)| cut(crop))).collect();
-    let answers = tagging.nightwing.call(context, |reply| VisionMsg::EmbedImages { images, reply }).await;
+    let asked = Some(model.as_str().into());
+    let answers = tagging.nightwing.call(context, |reply| VisionMsg::EmbedImages { images, model: asked, reply }).await;
     let answers = answers.map_err(|error: CallError| VisionError::Busy(error.to_string()))?;
     let mut maker = shared.maker.load_full();
     if maker.model != model {

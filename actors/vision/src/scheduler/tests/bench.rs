@@ -194,7 +194,7 @@ fn bench_of_queries_alone_and_during_an_import() {
     let is_gpu = std::env::var_os("GOTHAM_BENCH_GPU").is_some();
     let setting = if is_gpu { DeviceSetting::Gpu } else { DeviceSetting::Cpu };
     let source = InstalledModels::new(&models_dir).on(Devices::new(setting, None));
-    let models = Space::ALL.map(|space| source.load(space).ok());
+    let models = Space::ALL.map(|space| source.load(&source.installed(space)?).ok());
     for model in models.iter().flatten() {
         println!("{} on {:?}", model.info().name, model.device());
     }

@@ -103,7 +103,7 @@ impl VisionReader for Reader {
         let pictures = lock(&self.0.pictures);
         pictures.get(product).filter(|_| space == Space::Image).map(|(embedding, _)| embedding.clone()).into_iter().collect()
     }
-    fn embedded(&self, _: Space, _: Option<&str>, _: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)> {
+    fn embedded(&self, _: &ModelInfo, _: Option<&str>, _: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)> {
         Vec::new()
     }
     fn counts(&self) -> VisionCounts {
@@ -178,7 +178,7 @@ impl House {
         let noise = |at: usize| f32::from(content.0[at]) / 2_000.0;
         let vector = (0..DIMENSIONS).map(|at| noise(at) + if at == kind % 2 { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
         let picture = jpeg(40, 40, u32::from(content.0[0]) as _);
-        lock(&self.world.pictures).insert(id.to_owned(), (Embedding { vector: vector.into(), content }, Some(picture.into())));
+        lock(&self.world.pictures).insert(id.to_owned(), (Embedding { vector: vector.into(), content, fingerprint: lock(&self.world.model).as_str().into() }, Some(picture.into())));
     }
 
     pub(super) fn facts(&self, id: &str) -> Vec<(String, String)> {
