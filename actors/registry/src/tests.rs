@@ -119,11 +119,12 @@ async fn releases_are_durable_before_they_are_in_force_and_outlive_restarts() {
     let second = opened(&store, &known);
     assert_eq!(*second.view.ledger(), *after, "known before anybody is there");
     // An upgrade knows the live model under its name with another fingerprint.
-    let upgraded = opened(&store, &[model(1), ModelInfo { fingerprint: "f3".into(), ..other }]);
+    let newer = [model(1), ModelInfo { fingerprint: "f3".into(), ..other }];
+    let upgraded = opened(&store, &newer);
     let live = upgraded.view.ledger().commissioner().cloned().expect("one is live");
     assert_eq!(live.definition.image_model.map(|model| model.fingerprint), Some("f3".to_owned()));
     scene.spawn_at(&address, Wayne, upgraded.clone()).await;
-    assert_eq!(*opened(&store, &known).view.ledger(), *upgraded.view.ledger(), "durable when he is up");
+    assert_eq!(*opened(&store, &newer).view.ledger(), *upgraded.view.ledger(), "durable when he is up");
 
     let damaged = Op::Put { space: Keyspace::Meta, key: LedgerRecord::KEY.to_vec(), value: b"nonsense".to_vec() };
     store.commit(vec![damaged], Durability::Flushed).await.expect("written");
