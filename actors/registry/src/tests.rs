@@ -6,9 +6,11 @@ use std::time::Duration;
 use kit::{Address, Board, Context, ManualClock, Priority, Scene};
 use protocol::experiments::{Arm, Experiment};
 use protocol::registry::{ConfigSource, NAME, RegistryMsg, RegistryReader, Setting};
-use store::{Keyspace, MemoryStore, Record, Store};
+use protocol::releases::{Command, Definition, Ledger, Order, Rank, ReleaseReader};
+use protocol::vision::{ModelInfo, Space};
+use store::{Durability, Keyspace, MemoryStore, Op, Record, Store};
 
-use crate::records::ConfigVersion;
+use crate::records::{ConfigVersion, LedgerRecord};
 use crate::{Args, View, Wayne};
 
 fn args(store: &Arc<dyn Store>) -> Args {
@@ -77,4 +79,77 @@ async fn experiments_are_kept_over_a_restart() {
     }
     assert_eq!(second.view.experiments().to_vec(), [experiment("a")]);
     scene.end().await;
+}
+
+fn model(version: u8) -> ModelInfo {
+    ModelInfo { name: "pictures".into(), space: Space::Image, dimensions: 4, fingerprint: format!("f{version}") }
+}
+
+/// Wayne as a process starts: his view is read before he is there.
+fn opened(store: &Arc<dyn Store>, known: &[ModelInfo]) -> Args {
+    let args = args(store);
+    args.view.open_releases(store.as_ref(), known, 7).expect("readable");
+    args
+}
+
+#[tokio::test(start_paused = true)]
+async fn releases_are_durable_before_they_are_in_force_and_outlive_restarts() {
+    let mut scene = Scene::new();
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let address: Address<RegistryMsg> = Address::new(NAME, 8);
+    let first = opened(&store, &[model(1)]);
+    assert_eq!(first.view.ledger().commissioner().map(|release| release.definition.clone()), Some(Definition::of_first(&[model(1)])));
+    let wayne = scene.spawn_at(&address, Wayne, first.clone()).await;
+    let context = Context::new(Priority::Serving, Duration::from_secs(60));
+    let order = |name: &str, order: Order| {
+        let command = Command { name: name.into(), order, by: "ann".into(), reason: "why not".into() };
+        let (address, context) = (address.clone(), context.clone());
+        async move { address.call(&context, |reply| RegistryMsg::Command { command, reply }).await.expect("an answer").expect("the disk") }
+    };
+    let other = ModelInfo { name: "better".into(), ..model(2) };
+    let definition = Definition { image_model: Some(other.clone()), text_model: None };
+    order("second", Order::Create(definition.clone())).await.expect("a second");
+    let promote = || Order::Promote { to: Some(Rank::Commissioner), share: None, is_complete: true, force: false };
+    let after = order("second", promote()).await.expect("live");
+    assert_eq!(order("second", promote()).await.expect_err("it is live").code, "already_there");
+    assert_eq!(*first.view.ledger(), *after);
+    wayne.stop_and_wait(None, None).await.expect("stopped");
+
+    let known = [model(1), other.clone()];
+    let second = opened(&store, &known);
+    assert_eq!(*second.view.ledger(), *after, "known before anybody is there");
+    // An upgrade knows the live model under its name with another fingerprint.
+    let newer = [model(1), ModelInfo { fingerprint: "f3".into(), ..other }];
+    let upgraded = opened(&store, &newer);
+    let live = upgraded.view.ledger().commissioner().cloned().expect("one is live");
+    assert_eq!(live.definition.image_model.map(|model| model.fingerprint), Some("f3".to_owned()));
+    scene.spawn_at(&address, Wayne, upgraded.clone()).await;
+    assert_eq!(*opened(&store, &newer).view.ledger(), *upgraded.view.ledger(), "durable when he is up");
+
+    let damaged = Op::Put { space: Keyspace::Meta, key: LedgerRecord::KEY.to_vec(), value: b"nonsense".to_vec() };
+    store.commit(vec![damaged], Durability::Flushed).await.expect("written");
+    assert_eq!(opened(&store, &known).view.ledger().commissioner().map(|release| release.name.clone()), Some("first".to_owned()));
+    scene.end().await;
+}
+
+/// What the first release wrote; a change of these bytes needs a new schema, or fields that may be missing.
+#[test]
+fn golden_ledger() {
+    let ledger = Ledger::first(Definition::of_first(&[model(1)]), 7);
+    let json = serde_json::to_string(&ledger).expect("JSON");
+    let expected = concat!(
+        r#"{"releases":[{"name":"first","definition":{"image_model":{"name":"pictures","space":"image","dimensions":4,"fingerprint":"f1"},"#,
+        r#""text_model":null},"fingerprint":"FINGERPRINT","created_at_ms":7,"rank":"commissioner","is_held":false,"since_ms":7,"share":0.0}],"#,
+        r#""predecessors":[],"history":[{"at_ms":7,"release":"first","from":null,"to":"commissioner","is_held":false,"by":"gotham","#,
+        r#""reason":"the installed models"}],"revision":1}"#,
+    );
+    let fingerprint = &ledger.releases[0].fingerprint;
+    assert_eq!(fingerprint.len(), 16);
+    assert_eq!(json, expected.replace("FINGERPRINT", fingerprint));
+    let sealed = LedgerRecord { json }.seal(LedgerRecord::KEY).expect("a record");
+    assert_eq!(sealed[..6], [b'G', b'R', 2, 9, 1, 0]);
+    assert_eq!(
+        serde_json::from_str::<Ledger>(&LedgerRecord::unseal(LedgerRecord::KEY, &sealed).expect("sound").json).expect("a ledger"),
+        ledger
+    );
 }

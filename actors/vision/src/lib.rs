@@ -1,6 +1,6 @@
 //! Nightwing (`nightwing`): pictures and words to embeddings.
 //!
-//! **Job.** Takes jobs from Gordon's two embedding queues, reads the product from the catalog's view, fetches and decodes its pictures
+//! **Job.** Serves every release of models that Wayne knows: the live one first, the others behind it. Takes jobs from Gordon's two embedding queues, reads the product from the catalog's view, fetches and decodes its pictures
 //! (or takes its text), embeds them, hands the vectors to Batman and settles the job. Embeds the pictures and texts of queries, ahead
 //! of any import. Keeps a scaled-down JPEG of every picture for pages.
 //!
@@ -10,7 +10,9 @@
 //! **Invariants.**
 //! - The same bytes are never embedded twice by one model: vectors are kept by content.
 //! - A vector is on disk before a record names it, and a record is on disk before Batman is told or a job settled.
-//! - Vectors of two models never mix: every file of vectors belongs to one fingerprint.
+//! - Vectors of two models never mix: every file of vectors belongs to one fingerprint, every embedding names it.
+//! - Live work comes first: vectors of releases that are not live are made behind it, and follow what changes.
+//! - A promotion is in force with the next read: who is live is looked up, never kept.
 //! - A bad picture fails alone: it stops neither its product's other pictures nor any other product, nor what runs beside it.
 //! - Between a shopper's query and its run stands at most one run of an import, of a bounded time.
 //! - A missing model is a state, not a failure: its queue waits.

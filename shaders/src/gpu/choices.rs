@@ -69,9 +69,9 @@ impl Choices {
 
     /// Without a measurement.
     fn rule(&self, rows: usize, columns: usize) -> Variant {
-        let kind = |wanted: fn(&Variant) -> bool| self.variants.iter().copied().filter(move |variant| wanted(variant));
+        let kind = |wanted: fn(&Variant) -> bool| self.variants.iter().copied().filter(wanted);
         let few = kind(|variant| matches!(variant, Variant::Few { .. })).find(|variant| rows <= 2 * variant.tile()[0]);
-        let direct = || kind(|variant| matches!(variant, Variant::Direct { .. })).last();
+        let direct = || kind(|variant| matches!(variant, Variant::Direct { .. })).next_back();
         if self.software {
             return few.filter(|_| rows <= 2).or_else(direct).or(self.variants.first().copied()).unwrap_or(VARIANTS[0]);
         }

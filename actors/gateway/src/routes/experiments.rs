@@ -17,7 +17,8 @@ use crate::extract::{self, JsonBody};
 use crate::problem::{Answer, Problem};
 use crate::routes::App;
 use crate::routes::recommend::{LogicName, Question, RecommendBody, rank_again};
-use crate::routes::search::Listed;
+use crate::routes::releases;
+use crate::routes::search::{COMPARISON, Listed};
 
 /// Lists of one replay.
 const REPLAY_LISTS_MAX: usize = 10_000;
@@ -45,6 +46,9 @@ pub(crate) async fn put(
     let experiment: Experiment = extract::from_value(body)?;
     if experiment.name != name {
         return Err(Problem::field("/name", "invalid_value", "is another name than the address says"));
+    }
+    if name == COMPARISON {
+        return Err(Problem::field("/name", "invalid_value", "is the comparison of releases"));
     }
     if let Some((field, detail)) = experiment.problems().into_iter().next() {
         return Err(Problem::field(format!("/{field}"), "invalid_value", detail));
@@ -79,11 +83,13 @@ pub(crate) async fn delete(State(app): State<App>, Ctx(context): Ctx, Path(name)
 }
 
 /// An experiment's results: conversion and revenue by arm with 95 % confidence intervals, differences to the control, and whether the
-/// split is what it should be.
+/// split is what it should be. While an assistant commissioner is on duty, `release` compares it with the live release.
 #[utoipa::path(get, path = "/v1/experiments/{name}/results", tag = "experiments", params(("name" = String, Path)), responses((status = 200, body = Object), (status = 404, body = crate::problem::ProblemBody)))]
 pub(crate) async fn results(State(app): State<App>, Path(name): Path<String>) -> Answer<Json<ExperimentResult>> {
     let experiments = app.house.registry.experiments();
-    let definition = experiments.iter().find(|known| known.name == name).cloned().ok_or_else(|| Problem::not_found("such experiment"))?;
+    let defined = experiments.iter().find(|known| known.name == name).cloned();
+    let definition = defined.or_else(|| releases::comparison(&app.house.releases.ledger()).filter(|comparison| comparison.name == name));
+    let definition = definition.ok_or_else(|| Problem::not_found("such experiment"))?;
     let reports = app.house.reports.clone();
     let result = tokio::task::spawn_blocking(move || reports.experiment(&definition)).await.map_err(Problem::internal)?;
     result.map(Json).ok_or_else(|| Problem::not_found("result yet: nobody was exposed to it"))

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use kit::Context;
+use protocol::experiments::{Arm, Experiment, WEIGHT_MAX};
 use protocol::registry::RegistryMsg;
 use protocol::releases::{Command, Definition, Ledger, Order, Rank, RankChange, Release};
 use protocol::vision::{Build, EngineStatus, ModelInfo, Space};
@@ -13,7 +14,7 @@ use crate::edge::Ctx;
 use crate::extract::{self, JsonBody};
 use crate::problem::{self, Answer, Problem};
 use crate::routes::App;
-use crate::routes::search::ShadowReport;
+use crate::routes::search::{COMPARISON, ShadowReport};
 use crate::schema::rfc3339;
 
 /// Whose order it is where nobody says so.
@@ -120,6 +121,15 @@ fn is_complete(release: &Release, ledger: &Ledger, builds: &[Build]) -> bool {
         live.is_some_and(|live| live.definition.model(model.space) == Some(model))
             || builds.iter().any(|build| build.model == *model && build.is_complete && build.is_loaded)
     })
+}
+
+/// The live release and the assistant commissioner as an experiment: the log knows who answered whom.
+pub(crate) fn comparison(ledger: &Ledger) -> Option<Experiment> {
+    let (live, assistant) = ledger.commissioner().zip(ledger.on_duty(Rank::AssistantCommissioner))?;
+    let weight = (assistant.share * WEIGHT_MAX as f32) as u32;
+    let arm = |release: &Release, weight: u32| Arm { name: release.name.clone(), weight, ..Arm::default() };
+    let arms = vec![arm(live, WEIGHT_MAX - weight.min(WEIGHT_MAX)), arm(assistant, weight)];
+    Some(Experiment { name: COMPARISON.to_owned(), arms, salt: String::new(), is_active: true, placements: Vec::new() })
 }
 
 /// All releases as they are now.

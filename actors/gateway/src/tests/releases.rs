@@ -21,6 +21,9 @@ impl Stage {
         *self.world.is_built.lock().expect("no panic") = true;
         let (status, made) = self.order("/v1/releases", &json!({"name": "turned", "image_model": TURNED})).await;
         assert_eq!((status, made["rank"].as_str()), (StatusCode::OK, Some("constable")), "{made}");
+        if rank == "constable" {
+            return;
+        }
         let share = (rank == "assistant_commissioner").then_some(share);
         let (status, raised) = self.order("/v1/models/turned:promote", &json!({"to": rank, "share": share, "by": "ann"})).await;
         assert_eq!((status, raised["rank"].as_str()), (StatusCode::OK, Some(rank)), "{raised}");
@@ -129,6 +132,9 @@ async fn each_shopper_is_answered_by_one_release_as_the_log_says() {
             logged[usize::from(arm == "turned")] += 1;
         }
     }
+    // The reports' stand-in has no result, but the comparison is one that is known.
+    let (status, answer) = stage.get("/v1/experiments/release/results").await;
+    assert_eq!((status, answer["detail"].as_str()), (StatusCode::NOT_FOUND, Some("there is no result yet: nobody was exposed to it")));
     assert_eq!(logged, [2 * (40 - by_turned), 2 * by_turned], "questions that could go to one release alone are in no comparison");
     stage.scene.end().await;
 }

@@ -10,7 +10,7 @@ use protocol::catalog::ProductRevision;
 use protocol::search::{
     AttributeInfo, HITS_MAX, Hit, IndexStats, Missing, Part, SearchAnswer, SearchError, SearchQuery, Searcher, Searching, Suggestion,
 };
-use protocol::vision::VisionReader;
+use protocol::vision::{ModelInfo, VisionReader};
 
 use super::fakes::{Readers, lock};
 
@@ -114,7 +114,8 @@ impl Readers {
             add("keyword", 1.0);
         }
         for asked in &query.vectors {
-            let model = self.kept().into_iter().find(|model| *model.fingerprint == *asked.fingerprint).expect("a kept model");
+            let is_by = |model: &ModelInfo| model.space == asked.space && *model.fingerprint == *asked.fingerprint;
+            let model = self.kept().into_iter().find(is_by).expect("a kept model");
             if let Some(own) = self.vectors_by(&model, product.id.as_str()).first() {
                 add(asked.space.as_str(), own.vector.iter().zip(asked.vector.iter()).map(|(a, b)| a * b).sum::<f32>());
             }

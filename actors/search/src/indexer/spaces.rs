@@ -139,11 +139,13 @@ impl Spaces {
                 continue;
             }
             match std::fs::remove_dir_all(entry.path()) {
-                Ok(()) => tracing::info!(name, "the index of a retired release is gone"),
+                Ok(()) => {
+                    tracing::info!(name, "the index of a retired release is gone");
+                    self.shared.changed();
+                }
                 Err(error) => tracing::warn!(%error, name, "the index of a retired release is left on disk"),
             }
         }
-        self.shared.changed();
     }
 
     fn folder(&self, space: Space, fingerprint: &str) -> PathBuf {

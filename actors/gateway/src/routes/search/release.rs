@@ -56,7 +56,9 @@ impl Answering {
 
     /// The models that took part in a query, with the start of their fingerprints.
     pub(crate) fn model_version(&self, query: &SearchQuery) -> String {
-        let took_part = self.models.iter().filter(|model| query.vectors.iter().any(|vector| *vector.fingerprint == *model.fingerprint));
+        let is_by =
+            |model: &ModelInfo| query.vectors.iter().any(|vector| vector.space == model.space && *vector.fingerprint == *model.fingerprint);
+        let took_part = self.models.iter().filter(|model| is_by(model));
         let names: Vec<String> =
             took_part.map(|model| format!("{}@{}", model.name, model.fingerprint.chars().take(8).collect::<String>())).collect();
         names.join("+")

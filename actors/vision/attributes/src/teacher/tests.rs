@@ -28,7 +28,8 @@ fn shop(count: usize, noise: f32, seed: u64) -> Shop {
     let mut shop = Shop { products: Vec::new(), embeddings: Vec::new(), labels: Vec::new() };
     for row in 0..count {
         let kind = row % KINDS.len();
-        let embedding = (0..DIMENSIONS).map(|at| if at % KINDS.len() == kind { 1.0 } else { 0.0 } + noise * random.signed().abs()).collect();
+        let embedding =
+            (0..DIMENSIONS).map(|at| if at % KINDS.len() == kind { 1.0 } else { 0.0 } + noise * random.signed().abs()).collect();
         let said = if row % 10 == 9 { (kind + 1) % KINDS.len() } else { kind };
         shop.products.push(format!("p{row:04}"));
         shop.embeddings.push(embedding);
