@@ -163,12 +163,13 @@ impl QueueReader for Gordon {
 }
 
 type Vectors = Vec<Arc<[f32]>>;
+/// By space, model and product.
+type Indexed = HashMap<(Space, String, String), Vectors>;
 
 /// Batman: keeps vectors, or leaves his callers without an answer.
 #[derive(Clone)]
 struct Batman {
-    /// By space, model and product.
-    vectors: Arc<Mutex<HashMap<(Space, String, String), Vectors>>>,
+    vectors: Arc<Mutex<Indexed>>,
     answers: Arc<AtomicBool>,
     upserts: watch::Sender<usize>,
 }
