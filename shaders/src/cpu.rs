@@ -4,7 +4,7 @@
 //! Pictures go through the plan one at a time, so that a picture's tensors stay in cache. Texts go in groups whose tokens lie
 //! one after the other, without padding: each weight is then read once for a group instead of once for each short text.
 
-mod arena;
+pub(crate) mod arena;
 mod group;
 mod kernel;
 
