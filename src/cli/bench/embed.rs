@@ -1,5 +1,6 @@
-//! `gotham bench embed`: pictures and titles a second of the installed default models, their latency and their memory; beside
-//! them the same models under onnxruntime, in turn and on the same inputs, where its library is given.
+//! `gotham bench embed`: pictures and titles a second of the installed default models on the processor and on the GPU, their
+//! latency and their memory; beside them the same models under onnxruntime, in turn and on the same inputs, where its library is
+//! given.
 
 mod contender;
 mod onnxruntime;
@@ -10,6 +11,7 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
+use shaders::gpu::{AdapterChoice, GpuError, GpuExecutor, GpuOptions};
 use shaders::{CpuExecutor, Executor, Storage};
 
 use self::contender::{Batch, Contender, Ours, Run, Theirs};
@@ -35,6 +37,9 @@ pub(in crate::cli) struct EmbedArgs {
     /// Keep the weights in half precision
     #[arg(long)]
     half: bool,
+    /// Take a software driver for a GPU: says nothing about speed
+    #[arg(long)]
+    software: bool,
     /// Measure only one kind of model
     #[arg(long, value_enum)]
     only: Option<Kind>,
@@ -71,6 +76,7 @@ enum Side {
 struct Speed {
     kind: Kind,
     engine: String,
+    /// Of the processor; 0 on a GPU.
     threads: u32,
     batch: u32,
     /// By the median.
@@ -109,6 +115,8 @@ struct MemoryBytes {
 #[derive(Serialize)]
 struct Report {
     processor: String,
+    /// The GPU, or why there is none.
+    graphics: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     onnxruntime: Option<String>,
     speed: Vec<Speed>,
@@ -151,21 +159,35 @@ pub(super) fn embed(common: &Common, args: &EmbedArgs) -> Outcome {
         return Ok(());
     }
     let runtime = args.onnxruntime.as_deref().map(Runtime::open).transpose().map_err(|error| Failure::new(Failure::USAGE, error))?;
+    let graphics = graphics(args)?;
     let mut speed = Vec::new();
     for kind in args.kinds() {
         for threads in args.threads() {
             let executor = CpuExecutor::new(threads as usize).with_storage(args.storage());
             speed.extend(speeds(common, args, kind, threads, &executor, runtime.as_ref())?);
         }
+        if let Ok(executor) = &graphics {
+            speed.extend(speeds(common, args, kind, 0, executor, None)?);
+        }
     }
     let report = Report {
         processor: CpuExecutor::new(1).describe(),
+        graphics: graphics.map_or_else(|error| error.to_string(), |executor| executor.describe()),
         onnxruntime: runtime.as_ref().map(|runtime| runtime.version().to_owned()),
         speed,
         memory: memories(args)?,
     };
     common.output().result(&report, || table(&report));
     Ok(())
+}
+
+/// The GPU, opened; where none can be, that is told in its place, and only a software driver that was asked for must be there.
+fn graphics(args: &EmbedArgs) -> Result<Result<GpuExecutor, GpuError>, Failure> {
+    let adapter = if args.software { AdapterChoice::Software } else { AdapterChoice::Hardware };
+    match GpuExecutor::open(GpuOptions { adapter, ..GpuOptions::default() }) {
+        Err(error) if args.software => Err(Failure::new(Failure::FAILED, format!("GPU: {error}"))),
+        opened => Ok(opened),
+    }
 }
 
 /// The model on one executor beside onnxruntime, for every batch size.
@@ -184,7 +206,7 @@ fn speeds(
     };
     let mut contenders: Vec<(String, &dyn Contender)> = vec![(format!("gotham, {}", executor.describe()), &ours)];
     if let Some(theirs) = &theirs {
-        contenders.push(("onnxruntime".to_owned(), theirs));
+        contenders.push((format!("onnxruntime, {threads} thread{}", if threads == 1 { "" } else { "s" }), theirs));
     }
     let mut speeds = Vec::new();
     for batch_size in &args.batches {
@@ -308,12 +330,12 @@ fn process_bytes(line: &str) -> Result<u64, Failure> {
 }
 
 fn table(report: &Report) -> String {
-    let mut lines = vec![report.processor.clone()];
+    let mut lines = vec![report.processor.clone(), report.graphics.clone()];
     for speed in &report.speed {
         let what = if speed.kind == Kind::Image { "pictures" } else { "titles" };
         let mut line = format!(
-            "{what:<9} {} thread(s), batch {:>3}: {:>8.1}/s, p50 {:>8.2} ms, best {:>8.2} ms  {}",
-            speed.threads, speed.batch, speed.items_per_second, speed.p50_ms, speed.best_ms, speed.engine
+            "{what:<8} batch {:>3}: {:>8.1}/s, p50 {:>8.2} ms, best {:>8.2} ms  {}",
+            speed.batch, speed.items_per_second, speed.p50_ms, speed.best_ms, speed.engine
         );
         if let (Some([median, best]), Some(cosine)) = (speed.times_onnxruntime, speed.cosine_with_onnxruntime) {
             line += &format!(": {median:.2} times onnxruntime (best {best:.2}), cosine 1 - {:.0e}", 1.0 - cosine);
