@@ -60,7 +60,11 @@ fn stated_labels_win_and_only_a_sure_contradiction_is_suggested() {
     assert_eq!(told(&[label("jeans", false)]), [of("jeans", Source::Stated, true)]);
     assert_eq!(told(&[label("shirts", false)]), [of("shirts", Source::Stated, true), of("jeans", Source::Learned, false)]);
     assert_eq!(told(&[label("shirts", true)]), [of("shirts", Source::Human, true)]);
-    assert_eq!(told(&[label("jeans", false), label("hat", true)]), [of("hat", Source::Human, true)], "the person's word silences the catalog's");
+    assert_eq!(
+        told(&[label("jeans", false), label("hat", true)]),
+        [of("hat", Source::Human, true)],
+        "the person's word silences the catalog's"
+    );
 }
 
 #[test]

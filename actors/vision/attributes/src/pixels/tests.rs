@@ -70,7 +70,15 @@ fn a_white_product_before_white_is_held_together_by_its_outline() {
 fn two_products_are_two_objects_and_a_box_chooses() {
     let is_left = |x: usize, y: usize| (20..80).contains(&x) && (50..150).contains(&y);
     let is_right = |x: usize, y: usize| (130..180).contains(&x) && (60..150).contains(&y);
-    let rgb = painted(200, 200, |x, y| if is_left(x, y) { [200, 25, 40] } else if is_right(x, y) { [42, 92, 170] } else { WHITE });
+    let rgb = painted(200, 200, |x, y| {
+        if is_left(x, y) {
+            [200, 25, 40]
+        } else if is_right(x, y) {
+            [42, 92, 170]
+        } else {
+            WHITE
+        }
+    });
     let picture = Picture::new(200, 200, &rgb).expect("a picture");
     let vocabulary = Vocabulary::compiled_in();
     let found = measure(&picture, None, &vocabulary.palette(), None);
@@ -116,7 +124,15 @@ fn another_detector_takes_the_place() {
 fn patterns_are_told_apart() {
     let ink = [30, 60, 140];
     let of = |paint: &dyn Fn(usize, usize) -> bool| {
-        let rgb = painted(200, 200, |x, y| if !is_shirt(x, y) { WHITE } else if paint(x, y) { ink } else { [215, 190, 90] });
+        let rgb = painted(200, 200, |x, y| {
+            if !is_shirt(x, y) {
+                WHITE
+            } else if paint(x, y) {
+                ink
+            } else {
+                [215, 190, 90]
+            }
+        });
         measured(200, 200, &rgb).pattern
     };
     let greatest = |pattern: Pattern| pattern.kinds().into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).expect("four").0;

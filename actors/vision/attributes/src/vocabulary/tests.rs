@@ -15,7 +15,18 @@ fn the_compiled_in_vocabulary_has_all_attributes_and_a_steady_fingerprint() {
     let own = Vocabulary::compiled_in();
     let names: Vec<&str> = own.attributes().iter().map(|attribute| attribute.name.as_str()).collect();
     let expected = [
-        "category", "article_type", "colour", "pattern", "material", "neckline", "sleeve", "length", "heel", "gender", "occasion", "season",
+        "category",
+        "article_type",
+        "colour",
+        "pattern",
+        "material",
+        "neckline",
+        "sleeve",
+        "length",
+        "heel",
+        "gender",
+        "occasion",
+        "season",
     ];
     assert_eq!(names, expected);
     assert_eq!(own.fingerprint(), Vocabulary::compiled_in().fingerprint());
@@ -78,7 +89,12 @@ fn problems_name_line_and_field() {
         ("[[attribute]]\nname = \"a\"\nprompts = [\"{} shirt\",\n \"a shirt\"]\n", 4, "a.prompts", "`{}` must stand"),
         ("[[attribute]]\nname = \"a\"\n[[attribute.value]]\nname = \"b\"\nanchors = [\"#12345\"]\n", 5, "a.b.anchors", "#12345"),
         ("[[attribute]]\nname = \"a\"\n[[attribute.value]]\nname = \"--\"\n", 4, "a.value.name", "letter or digit"),
-        ("[[attribute]]\nname = \"a\"\n[[attribute.value]]\nname = \"b\"\n[[attribute.value]]\nname = \"c\"\nlabels = [\"B\"]\n", 6, "a.c", "`b` already"),
+        (
+            "[[attribute]]\nname = \"a\"\n[[attribute.value]]\nname = \"b\"\n[[attribute.value]]\nname = \"c\"\nlabels = [\"B\"]\n",
+            6,
+            "a.c",
+            "`b` already",
+        ),
     ] {
         let Problems(problems) = Vocabulary::parse(text, "shop.toml").expect_err(text);
         let first = &problems[0];
