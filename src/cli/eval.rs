@@ -4,13 +4,19 @@
 //! by their names with typos and dropped and swapped words ([`known_item`]), and kinds of things by their labels ([`labels`]).
 
 mod client;
+mod groups;
 mod judgments;
 mod known_item;
 mod labels;
+
 mod metrics;
+mod photos;
 mod random;
 mod recommend;
+mod reliability;
+mod similar;
 mod table;
+mod tags;
 mod wands;
 
 use std::fs::File;
@@ -41,6 +47,10 @@ pub(super) enum EvalCommand {
     Search(SearchArgs),
     /// Recommendations on public protocols: ours beside popularity and item-kNN, on files
     Recommend(recommend::RecommendArgs),
+    /// Visual tags: accuracy, coverage, precision and calibration for every attribute, one part of the photos teaching, the other asked
+    Tags(tags::TagsArgs),
+    /// Visual similarity: precision@10 by article type for ways to make an embedding of a photo
+    Similar(similar::SimilarArgs),
 }
 
 #[derive(Args)]
@@ -100,6 +110,8 @@ pub(super) async fn eval(common: &Common, command: &EvalCommand) -> Outcome {
     let args = match command {
         EvalCommand::Search(args) => args,
         EvalCommand::Recommend(args) => return recommend::recommend(common.output(), args),
+        EvalCommand::Tags(args) => return tags::tags(common, args),
+        EvalCommand::Similar(args) => return similar::similar(common, args),
     };
     let judged = judged(args)?;
     if let Some(address) = &args.server {

@@ -1,4 +1,4 @@
-//! Tab-separated tables with a header row; a field may stand in double quotes, as spreadsheets and pandas write them.
+//! Tables with a header row, fields parted by tabs or commas; a field may stand in double quotes, as spreadsheets and pandas write them.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,18 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Reads a table; an empty text is a table without columns.
+    /// Reads a table of fields parted by tabs; an empty text is a table without columns.
     pub(crate) fn parse(text: &str) -> Self {
-        let mut rows = records(text.trim_start_matches('\u{feff}'));
+        Self::parted(text, '\t')
+    }
+
+    /// Reads a table of fields parted by commas.
+    pub(crate) fn parse_csv(text: &str) -> Self {
+        Self::parted(text, ',')
+    }
+
+    fn parted(text: &str, by: char) -> Self {
+        let mut rows = records(text.trim_start_matches('\u{feff}'), by);
         let header = if rows.is_empty() { Vec::new() } else { rows.remove(0) };
         let columns = header.iter().enumerate().map(|(place, name)| (name.trim().to_lowercase().replace(' ', "_"), place)).collect();
         Self { columns, rows }
@@ -21,6 +30,11 @@ impl Table {
     /// The place of the first of these columns that is there.
     pub(crate) fn column(&self, names: &[&str]) -> Option<usize> {
         names.iter().find_map(|name| self.columns.get(*name).copied())
+    }
+
+    /// Every column's name and place.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.columns.iter().map(|(name, place)| (name.as_str(), *place))
     }
 
     /// The column's name and place, for an error that lists what is there.
@@ -48,7 +62,7 @@ impl<'t> Row<'t> {
 }
 
 /// Splits into records of fields. Quotes count at the start of a field alone; lines without any character are skipped.
-fn records(text: &str) -> Vec<Vec<String>> {
+fn records(text: &str, by: char) -> Vec<Vec<String>> {
     let (mut rows, mut row, mut field) = (Vec::new(), Vec::new(), String::new());
     let (mut is_quoted, mut is_blank) = (false, true);
     let mut chars = text.chars().peekable();
@@ -61,7 +75,7 @@ fn records(text: &str) -> Vec<Vec<String>> {
             '"' if is_quoted => is_quoted = false,
             _ if is_quoted => field.push(char),
             '"' if field.is_empty() => (is_quoted, is_blank) = (true, false),
-            '\t' => {
+            _ if char == by => {
                 row.push(std::mem::take(&mut field));
                 is_blank = false;
             }
@@ -104,7 +118,12 @@ mod tests {
             ("\"open\tend", &[&["open\tend"]]),
         ];
         for (text, wanted) in cases {
-            assert_eq!(records(text), wanted, "{text:?}");
+            assert_eq!(records(text, '\t'), wanted, "{text:?}");
+            assert_eq!(
+                records(&text.replace('\t', ","), ','),
+                wanted.iter().map(|row| row.iter().map(|field| field.replace('\t', ",")).collect::<Vec<_>>()).collect::<Vec<_>>(),
+                "{text:?} with commas"
+            );
         }
     }
 

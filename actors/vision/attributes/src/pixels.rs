@@ -124,6 +124,11 @@ pub struct Measurements {
     pub pattern: Pattern,
 }
 
+/// The product of a picture apart from its background.
+pub fn mask(picture: &Picture<'_>, activations: Option<&Activations<'_>>) -> Mask {
+    segment::segment(&picture.small(), activations, None)
+}
+
 /// Measures a picture: all of it, or the object in `override_box`. `palette` holds names and their sRGB anchors
 /// ([`crate::Vocabulary::palette`]).
 pub fn measure(

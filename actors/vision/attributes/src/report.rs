@@ -5,7 +5,9 @@ pub const BINS: usize = 10;
 /// A threshold that no confidence reaches: every answer is a suggestion.
 pub const NEVER: f32 = 1.01;
 /// Answers above a threshold that must be there before it is believed.
-const ANSWERS_MIN: usize = 20;
+const ANSWERS_MIN: usize = 30;
+/// By so many standard errors the answers must be better than asked for: few answers flatter.
+const MARGIN: f64 = 0.5;
 
 /// One answer and whether it was right.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,11 +85,15 @@ pub fn threshold(answers: &[Answer], precision: f64) -> f32 {
     let mut sorted = answers.to_vec();
     sorted.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     let (mut right, mut found) = (0usize, NEVER);
+    let wanted = |count: usize| {
+        let count = count as f64;
+        (precision * count + MARGIN * (precision * (1.0 - precision) * count).sqrt()).min(count)
+    };
     for (place, answer) in sorted.iter().enumerate() {
         right += usize::from(answer.is_right);
         // Answers of one confidence stand or fall together.
         let is_last = sorted.get(place + 1).is_none_or(|next| next.confidence < answer.confidence);
-        if is_last && place + 1 >= ANSWERS_MIN && right as f64 >= precision * (place + 1) as f64 {
+        if is_last && place + 1 >= ANSWERS_MIN && right as f64 >= wanted(place + 1) {
             found = answer.confidence;
         }
     }
@@ -116,11 +122,12 @@ mod tests {
     fn thresholds_by_table() {
         for (some, expected) in [
             (&[(0.9, true, 30), (0.4, false, 30)][..], 0.9),
-            (&[(0.9, true, 95), (0.8, false, 5), (0.7, false, 1)], 0.8),
-            (&[(0.9, true, 19)], NEVER),
+            // 96 of 99 are enough, 96 of 101 are not: half a standard error above 95 in a hundred.
+            (&[(0.9, true, 96), (0.8, false, 3), (0.7, false, 2)], 0.8),
+            (&[(0.9, true, 29)], NEVER),
             (&[(0.9, false, 50)], NEVER),
             // Right ones further down make up for the wrong ones above.
-            (&[(0.9, false, 1), (0.8, true, 40)], 0.8),
+            (&[(0.9, false, 1), (0.8, true, 60)], 0.8),
         ] {
             assert_eq!(threshold(&answers(some), 0.95), expected, "{some:?}");
         }

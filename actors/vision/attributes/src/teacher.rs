@@ -18,7 +18,7 @@ pub(crate) use features::Block;
 pub(crate) use linear::{dot, normalise};
 pub(crate) use mix::{Mix, greatest};
 pub(crate) use probe::{Probe, softmax};
-pub(crate) use projection::Projection;
+pub use projection::Projection;
 pub use taught::{Guess, Taught, TaughtAttribute};
 pub use train::teach;
 
@@ -89,8 +89,8 @@ impl Default for TeachSettings {
             components: 256,
             neighbours: 10,
             human_weight: 5.0,
-            ridges: vec![0.003, 0.01],
-            folds: 4,
+            ridges: vec![0.005],
+            folds: 8,
             threads: 1,
         }
     }

@@ -1,5 +1,7 @@
 //! Colours as people see them: OKLab (Ottosson 2020), and names by the nearest anchor.
 
+use std::sync::LazyLock;
+
 /// Lightness 0 to 1, then green to red and blue to yellow, about -0.4 to 0.4.
 pub type Lab = [f32; 3];
 
@@ -19,8 +21,13 @@ pub struct Named {
 
 /// One channel of sRGB in linear light, 0 to 1 (IEC 61966-2-1).
 pub(crate) fn linear(channel: u8) -> f32 {
-    let value = f32::from(channel) / 255.0;
-    if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+    static TABLE: LazyLock<[f32; 256]> = LazyLock::new(|| {
+        std::array::from_fn(|channel| {
+            let value = channel as f32 / 255.0;
+            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        })
+    });
+    TABLE[usize::from(channel)]
 }
 
 /// OKLab of a colour in linear light.

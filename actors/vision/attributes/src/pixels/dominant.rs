@@ -7,7 +7,9 @@ use super::{Region, Small};
 /// Colours told of a product, at most.
 const COLOURS_MAX: usize = 6;
 /// Rounds of k-means.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 8;
+/// Points that centres are found on, at most: every so-many-th.
+const POINTS_MAX: usize = 1500;
 /// Clusters nearer than this are one colour, in OKLab.
 const SAME: f32 = 0.06;
 /// Colours of less than this share are not told.
@@ -40,6 +42,22 @@ pub(super) fn clusters(colours: &[Lab], weights: &[f32], count: usize) -> Vec<Cl
     if points.is_empty() {
         return Vec::new();
     }
+    let step = points.len().div_ceil(POINTS_MAX);
+    let some: Vec<(&Lab, f32)> = points.iter().copied().skip(step / 2).step_by(step).collect();
+    let centres = centres(&some, count);
+    let mut found: Vec<Cluster> = centres.iter().map(|centre| Cluster { centre: *centre, weight: 0.0, spread: 0.0 }).collect();
+    for (colour, weight) in &points {
+        let own = &mut found[nearest_of(&centres, colour)];
+        own.weight += weight;
+        own.spread += weight * distance2(colour, &own.centre);
+    }
+    found.retain(|cluster| cluster.weight > 0.0);
+    found.iter_mut().for_each(|cluster| cluster.spread = (cluster.spread / cluster.weight).sqrt());
+    found.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+    found
+}
+
+fn centres(points: &[(&Lab, f32)], count: usize) -> Vec<Lab> {
     let mut centres = vec![mean(points.iter().copied())];
     let mut nearest = vec![f32::INFINITY; points.len()];
     while centres.len() < count {
@@ -73,15 +91,7 @@ pub(super) fn clusters(colours: &[Lab], weights: &[f32], count: usize) -> Vec<Cl
             break;
         }
     }
-    let mut found: Vec<Cluster> = centres.into_iter().map(|centre| Cluster { centre, weight: 0.0, spread: 0.0 }).collect();
-    for ((colour, weight), own) in points.iter().zip(&own) {
-        found[*own].weight += weight;
-        found[*own].spread += weight * distance2(colour, &found[*own].centre);
-    }
-    found.retain(|cluster| cluster.weight > 0.0);
-    found.iter_mut().for_each(|cluster| cluster.spread = (cluster.spread / cluster.weight).sqrt());
-    found.sort_by(|a, b| b.weight.total_cmp(&a.weight));
-    found
+    centres
 }
 
 fn nearest_of(centres: &[Lab], colour: &Lab) -> usize {

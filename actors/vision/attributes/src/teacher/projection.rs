@@ -11,9 +11,9 @@ const ROWS_MAX: usize = 4096;
 /// Deviations below this share of the greatest count as this: they are noise.
 const DEVIATION_MIN: f32 = 1e-3;
 
-/// What was found on the labelled rows.
+/// What was found on some embeddings.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Projection {
+pub struct Projection {
     pub(crate) dimensions: usize,
     /// `[dimensions]`.
     pub(crate) mean: Vec<f32>,
@@ -22,8 +22,11 @@ pub(crate) struct Projection {
 }
 
 impl Projection {
-    /// Finds the components of embeddings, `[rows, dimensions]` one after the other.
-    pub(crate) fn fit(embeddings: &[&[f32]], dimensions: usize, components: usize) -> Self {
+    /// Finds the components of embeddings of `dimensions` numbers each, fewer where rows are few.
+    ///
+    /// # Panics
+    /// When an embedding has another length or `dimensions` is 0.
+    pub fn fit(embeddings: &[&[f32]], dimensions: usize, components: usize) -> Self {
         let step = embeddings.len().div_ceil(ROWS_MAX).max(1);
         let mut rooted: Vec<Vec<f32>> = embeddings.iter().step_by(step).map(|embedding| rooted(embedding)).collect();
         let rows = rooted.len();
@@ -40,12 +43,15 @@ impl Projection {
     }
 
     /// Numbers of a code.
-    pub(crate) fn components(&self) -> usize {
+    pub fn components(&self) -> usize {
         self.basis.len() / self.dimensions.max(1)
     }
 
-    /// The codes of embeddings of [`Self::dimensions`] numbers: `[rows, components]`.
-    pub(crate) fn codes(&self, embeddings: &[&[f32]]) -> Vec<f32> {
+    /// The codes of embeddings, of as many numbers as those it was found on: `[rows, components]`.
+    ///
+    /// # Panics
+    /// When an embedding has another length.
+    pub fn codes(&self, embeddings: &[&[f32]]) -> Vec<f32> {
         let mut codes = Vec::with_capacity(embeddings.len() * self.components());
         for some in embeddings.chunks(1024) {
             let mut flat = Vec::with_capacity(some.len() * self.dimensions);

@@ -98,11 +98,6 @@ impl Taught {
         self.attributes.iter().map(|attribute| (attribute.name.as_str(), attribute.threshold))
     }
 
-    #[doc(hidden)]
-    pub fn describe(&self, name: &str) -> String {
-        self.attributes.iter().find(|a| a.name == name).map(|a| format!("{:?}", a.mix)).unwrap_or_default()
-    }
-
     /// Bytes in memory, about.
     pub fn bytes(&self) -> usize {
         let of = |attribute: &TaughtAttribute| 4 * attribute.probe.weights.len() + 2 * attribute.class_of.len();

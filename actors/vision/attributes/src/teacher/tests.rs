@@ -144,12 +144,11 @@ fn bad_rows_and_settings_are_refused_by_name() {
         change(&mut rows);
         teach(&Vocabulary::compiled_in(), "m", &rows, &settings).expect_err("refused").to_string()
     };
-    let none: [f32; 0] = [];
-    let nan = [f32::NAN; DIMENSIONS];
+    const NAN: &[f32] = &[f32::NAN; DIMENSIONS];
     assert_eq!(refused(&|rows| rows.truncate(5), quick()), "5 labelled pictures, at least 20 are needed");
     assert_eq!(refused(&|rows| rows[3].embedding = &rows[3].embedding[1..], quick()), "the embedding of p0003: 23 numbers, others have 24");
-    assert_eq!(refused(&|rows| rows[0].embedding = &none, quick()), "the embedding of p0000: 0 numbers");
-    assert_eq!(refused(&|rows| rows[7].embedding = &nan, quick()), "the embedding of p0007: a number that is none");
+    assert_eq!(refused(&|rows| rows[0].embedding = &[], quick()), "the embedding of p0000: 0 numbers");
+    assert_eq!(refused(&|rows| rows[7].embedding = NAN, quick()), "the embedding of p0007: a number that is none");
     for settings in [
         TeachSettings { ridges: vec![], ..quick() },
         TeachSettings { ridges: vec![0.0], ..quick() },
