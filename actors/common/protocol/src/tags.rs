@@ -285,5 +285,10 @@ pub trait Tagger: Send + Sync {
         by: String,
     ) -> Tagging<'a, Result<ProductTags, TagError>>;
     /// Says what a picture shows, and with `each_object` what each object in it is. Done or given up by the context's deadline.
-    fn picture<'a>(&'a self, context: &'a Context, picture: PictureQuery, each_object: bool) -> Tagging<'a, Result<PictureTags, VisionError>>;
+    fn picture<'a>(
+        &'a self,
+        context: &'a Context,
+        picture: PictureQuery,
+        each_object: bool,
+    ) -> Tagging<'a, Result<PictureTags, VisionError>>;
 }

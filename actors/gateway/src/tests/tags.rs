@@ -105,7 +105,13 @@ impl Tagger for Shop {
     }
 
     fn progress(&self) -> TagProgress {
-        TagProgress { products: 3, tagged: 2, measured: 3, failed: 1, corrections: lock(&self.0).values().map(Vec::len).sum::<usize>() as u64 }
+        TagProgress {
+            products: 3,
+            tagged: 2,
+            measured: 3,
+            failed: 1,
+            corrections: lock(&self.0).values().map(Vec::len).sum::<usize>() as u64,
+        }
     }
 
     fn correct<'a>(
@@ -180,7 +186,11 @@ async fn facts_and_suggestions_stand_apart() {
     });
     assert_eq!(body, expected);
     let (status, body) = stage.get("/v1/products/2/tags").await;
-    assert_eq!((status, body["model_version"].as_str(), body["facts"].as_array().map(Vec::len)), (StatusCode::OK, Some(""), Some(0)), "not tagged yet");
+    assert_eq!(
+        (status, body["model_version"].as_str(), body["facts"].as_array().map(Vec::len)),
+        (StatusCode::OK, Some(""), Some(0)),
+        "not tagged yet"
+    );
     assert_eq!(stage.get("/v1/products/gone/tags").await.0, 404);
     stage.scene.end().await;
 }
@@ -208,7 +218,11 @@ async fn corrections_are_taken_told_and_taken_back() {
     ] {
         let (got, problem) = stage.ask(method, path, body).await;
         let error = &problem["errors"][0];
-        assert_eq!((got.as_u16(), error["pointer"].as_str(), error["code"].as_str()), (status, Some(pointer), Some(code)), "{path} {problem}");
+        assert_eq!(
+            (got.as_u16(), error["pointer"].as_str(), error["code"].as_str()),
+            (status, Some(pointer), Some(code)),
+            "{path} {problem}"
+        );
     }
     assert_eq!(stage.ask("PUT", "/v1/products/gone/tags", Some(r#"{"colour":"red"}"#)).await.0, 404);
     stage.scene.end().await;
@@ -237,7 +251,11 @@ async fn a_picture_is_tagged_in_every_form() {
     ] {
         let (got, problem) = stage.ask("POST", "/v1/tags", Some(json)).await;
         let error = &problem["errors"][0];
-        assert_eq!((got.as_u16(), error["pointer"].as_str(), error["code"].as_str()), (status, Some(pointer), Some(code)), "{json} {problem}");
+        assert_eq!(
+            (got.as_u16(), error["pointer"].as_str(), error["code"].as_str()),
+            (status, Some(pointer), Some(code)),
+            "{json} {problem}"
+        );
     }
     assert_eq!(stage.send(request("POST", "/v1/tags", "text/plain", "x")).await.status(), 415);
     stage.scene.end().await;
@@ -263,7 +281,9 @@ async fn the_console_reviews_corrects_and_tries_out() {
     let stage = stage().await;
     let page = async |path: &str| text(stage.send(request("GET", path, "", "")).await).await;
     let list = page("/console/tags").await;
-    for part in ["To confirm or correct", "It is striped", "Shirt", "Shoe", "95.5 %", "/v1/products/2/image?index=0", "no labels to learn from"] {
+    for part in
+        ["To confirm or correct", "It is striped", "Shirt", "Shoe", "95.5 %", "/v1/products/2/image?index=0", "no labels to learn from"]
+    {
         assert!(list.contains(part), "{part} {list}");
     }
     assert!(page("/console").await.contains("/console/tags"));
@@ -273,11 +293,16 @@ async fn the_console_reviews_corrects_and_tries_out() {
     };
     let fields = [("product", "1"), ("attribute", "pattern"), ("suggested", "striped"), ("back", "pattern")];
     let answer = judge(&[&fields[..], &[("verdict", "confirm")]].concat()).await;
-    assert_eq!((answer.status(), answer.headers()[header::LOCATION].to_str().ok()), (StatusCode::SEE_OTHER, Some("/console/tags?attribute=pattern")));
+    assert_eq!(
+        (answer.status(), answer.headers()[header::LOCATION].to_str().ok()),
+        (StatusCode::SEE_OTHER, Some("/console/tags?attribute=pattern"))
+    );
     let (_, body) = stage.get("/v1/products/1/tags").await;
     assert_eq!((body["corrections"][0]["value"].as_str(), body["corrections"][0]["by"].as_str()), (Some("striped"), Some("console")));
     assert!(!page("/console/tags?attribute=pattern").await.contains("Shirt"), "it has been judged");
-    for (verdict, more, status) in [("correct", ("value", "plain"), 303), ("none", ("value", ""), 303), ("correct", ("value", ""), 422), ("?", ("value", ""), 422)] {
+    for (verdict, more, status) in
+        [("correct", ("value", "plain"), 303), ("none", ("value", ""), 303), ("correct", ("value", ""), 422), ("?", ("value", ""), 422)]
+    {
         assert_eq!(judge(&[&fields[..], &[("verdict", verdict), more]].concat()).await.status(), status, "{verdict} {more:?}");
     }
     let (media, body) = form("image", &[0xff, 9], &[]);

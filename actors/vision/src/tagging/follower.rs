@@ -209,11 +209,7 @@ impl Follower {
     }
 
     /// Takes away what belonged to products that are gone.
-    fn forget(
-        &self,
-        catalog: &dyn CatalogSnapshot,
-        corrections: &HashMap<ProductId, KeptCorrections>,
-    ) -> Result<(), StoreError> {
+    fn forget(&self, catalog: &dyn CatalogSnapshot, corrections: &HashMap<ProductId, KeptCorrections>) -> Result<(), StoreError> {
         let mut ops = Vec::new();
         self.shared.each(KeptTags::keys(), |key, _| {
             let is_known = std::str::from_utf8(&key[1..]).is_ok_and(|id| self.known.contains_key(id));
@@ -332,7 +328,8 @@ impl Follower {
 impl Known {
     /// Names everything that its tags are made from.
     fn inputs(&self, maker: &Maker) -> [u8; 16] {
-        let parts = [&self.content.0[..], &self.labels.to_le_bytes(), &[u8::from(self.measured == Measured::Yes)], maker.version.as_bytes()];
+        let parts =
+            [&self.content.0[..], &self.labels.to_le_bytes(), &[u8::from(self.measured == Measured::Yes)], maker.version.as_bytes()];
         ContentHash::of(&parts.concat()).0
     }
 }

@@ -36,8 +36,7 @@ pub(crate) async fn tagged(
         run(tagging, context, move || measure_all(&shared, &config, &bytes, crop, each_object)).await??
     };
     let cut = |crop: &Crop| PictureQuery { bytes: query.bytes.clone(), crop: Some(*crop) };
-    let images: Vec<PictureQuery> =
-        std::iter::once(query.clone()).chain(measured.objects.iter().map(|(crop, _)| cut(crop))).collect();
+    let images: Vec<PictureQuery> = std::iter::once(query.clone()).chain(measured.objects.iter().map(|(crop, _)| cut(crop))).collect();
     let answers = tagging.nightwing.call(context, |reply| VisionMsg::EmbedImages { images, reply }).await;
     let answers = answers.map_err(|error: CallError| VisionError::Busy(error.to_string()))?;
     let mut maker = shared.maker.load_full();
