@@ -91,7 +91,8 @@ impl Follower {
         }
         let Some(model) = seen.model else { return Ok(()) };
         self.use_model(&model);
-        if self.pace.is_due(now_ms) {
+        let is_due = self.pace.is_due(now_ms);
+        if is_due {
             self.pace.starts(now_ms);
             let rows = self.survey()?;
             self.pace.ended(self.shared.clock.now_ms());
@@ -107,11 +108,11 @@ impl Follower {
             self.lessons.ended(started_ms, self.shared.clock.now_ms(), times);
             self.is_stale = true;
         }
-        if self.is_stale {
+        if is_due || self.is_stale {
             self.tag_all()?;
+            self.count();
         }
         self.tell();
-        self.count();
         Ok(())
     }
 
