@@ -2,10 +2,10 @@
 //!
 //! **Job.** Serves every release of models that Wayne knows: the live one first, the others behind it. Takes jobs from Gordon's two embedding queues, reads the product from the catalog's view, fetches and decodes its pictures
 //! (or takes its text), embeds them, hands the vectors to Batman and settles the job. Embeds the pictures and texts of queries, ahead
-//! of any import. Keeps a scaled-down JPEG of every picture for pages.
+//! of any import. Keeps a scaled-down JPEG of every picture for pages. Beside that, [`Tagging`] says what pictures show.
 //!
 //! **Alone owns.** The models, the vectors as computed (`vectors/`), the thumbnails (`pictures/`), which product has which vectors, and
-//! what each picture's location held when it was last read.
+//! what each picture's location held when it was last read; tags, what was measured and learned for them, and what people said of them.
 //!
 //! **Invariants.**
 //! - The same bytes are never embedded twice by one model: vectors are kept by content.

@@ -38,7 +38,8 @@ use domain::ProductId;
 use kit::{Address, Clock, Context, Workers};
 use protocol::catalog::CatalogReader;
 use protocol::tags::{
-    CORRECTIONS_MAX, FactIndex, FactReader, PictureTags, ProductTags, Review, TagError, TagProgress, Tagger, Tagging as Answer, Verdict, VocabularyReport,
+    CORRECTIONS_MAX, FactIndex, FactReader, PictureTags, ProductTags, Review, TagError, TagProgress, Tagger, Tagging as Answer, Verdict,
+    VocabularyReport,
 };
 use protocol::vision::{NAME, PictureQuery, VisionError, VisionMsg, VisionReader};
 use store::Store;
@@ -205,7 +206,12 @@ impl Tagger for Tagging {
         })
     }
 
-    fn picture<'a>(&'a self, context: &'a Context, picture: PictureQuery, each_object: bool) -> Answer<'a, Result<PictureTags, VisionError>> {
+    fn picture<'a>(
+        &'a self,
+        context: &'a Context,
+        picture: PictureQuery,
+        each_object: bool,
+    ) -> Answer<'a, Result<PictureTags, VisionError>> {
         Box::pin(picture::tagged(self, context, picture, each_object))
     }
 }

@@ -57,8 +57,7 @@ pub(crate) fn colours(found: &Measurements) -> (Vec<Colour>, Vec<NamedColour>) {
     (colours, names)
 }
 
-const SOURCES: [TagSource; 5] =
-    [TagSource::Human, TagSource::Catalog, TagSource::Learned, TagSource::Measured, TagSource::ZeroShot];
+const SOURCES: [TagSource; 5] = [TagSource::Human, TagSource::Catalog, TagSource::Learned, TagSource::Measured, TagSource::ZeroShot];
 
 pub(crate) fn keep_tag(tag: &Tag) -> KeptTag {
     KeptTag {
@@ -114,7 +113,18 @@ mod tests {
             let kept = keep_tag(&tag);
             assert_eq!((usize::from(kept.source), kept_tag(&kept)), (at, Some(tag)), "the numbers are on disk");
         }
-        let newer = KeptTag { source: 200, ..keep_tag(&Tag { attribute: String::new(), value: String::new(), source: TagSource::Human, confidence: 0.0, threshold: None, is_fact: true, evidence: Vec::new() }) };
+        let newer = KeptTag {
+            source: 200,
+            ..keep_tag(&Tag {
+                attribute: String::new(),
+                value: String::new(),
+                source: TagSource::Human,
+                confidence: 0.0,
+                threshold: None,
+                is_fact: true,
+                evidence: Vec::new(),
+            })
+        };
         assert_eq!(kept_tag(&newer), None);
     }
 }

@@ -91,7 +91,8 @@ impl Follower {
         }
         let Some(model) = seen.model else { return Ok(()) };
         self.use_model(&model);
-        if self.pace.is_due(now_ms) {
+        let is_due = self.pace.is_due(now_ms);
+        if is_due {
             self.pace.starts(now_ms);
             let rows = self.survey()?;
             self.pace.ended(self.shared.clock.now_ms());
@@ -107,11 +108,11 @@ impl Follower {
             self.lessons.ended(started_ms, self.shared.clock.now_ms(), times);
             self.is_stale = true;
         }
-        if self.is_stale {
+        if is_due || self.is_stale {
             self.tag_all()?;
+            self.count();
         }
         self.tell();
-        self.count();
         Ok(())
     }
 
@@ -209,11 +210,7 @@ impl Follower {
     }
 
     /// Takes away what belonged to products that are gone.
-    fn forget(
-        &self,
-        catalog: &dyn CatalogSnapshot,
-        corrections: &HashMap<ProductId, KeptCorrections>,
-    ) -> Result<(), StoreError> {
+    fn forget(&self, catalog: &dyn CatalogSnapshot, corrections: &HashMap<ProductId, KeptCorrections>) -> Result<(), StoreError> {
         let mut ops = Vec::new();
         self.shared.each(KeptTags::keys(), |key, _| {
             let is_known = std::str::from_utf8(&key[1..]).is_ok_and(|id| self.known.contains_key(id));
@@ -332,7 +329,8 @@ impl Follower {
 impl Known {
     /// Names everything that its tags are made from.
     fn inputs(&self, maker: &Maker) -> [u8; 16] {
-        let parts = [&self.content.0[..], &self.labels.to_le_bytes(), &[u8::from(self.measured == Measured::Yes)], maker.version.as_bytes()];
+        let parts =
+            [&self.content.0[..], &self.labels.to_le_bytes(), &[u8::from(self.measured == Measured::Yes)], maker.version.as_bytes()];
         ContentHash::of(&parts.concat()).0
     }
 }

@@ -30,7 +30,8 @@ struct Lesson {
 pub(crate) fn taught_labels(mut stated: Vec<Label>, said: Option<&KeptCorrections>) -> Vec<Label> {
     for correction in said.iter().flat_map(|said| &said.corrections) {
         stated.retain(|label| label.attribute != correction.attribute);
-        let human = correction.value.iter().map(|value| Label { attribute: correction.attribute.clone(), value: value.clone(), human: true });
+        let human =
+            correction.value.iter().map(|value| Label { attribute: correction.attribute.clone(), value: value.clone(), human: true });
         stated.extend(human);
     }
     stated

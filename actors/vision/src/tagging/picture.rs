@@ -36,8 +36,7 @@ pub(crate) async fn tagged(
         run(tagging, context, move || measure_all(&shared, &config, &bytes, crop, each_object)).await??
     };
     let cut = |crop: &Crop| PictureQuery { bytes: query.bytes.clone(), crop: Some(*crop) };
-    let images: Vec<PictureQuery> =
-        std::iter::once(query.clone()).chain(measured.objects.iter().map(|(crop, _)| cut(crop))).collect();
+    let images: Vec<PictureQuery> = std::iter::once(query.clone()).chain(measured.objects.iter().map(|(crop, _)| cut(crop))).collect();
     let asked = Some(model.as_str().into());
     let answers = tagging.nightwing.call(context, |reply| VisionMsg::EmbedImages { images, model: asked, reply }).await;
     let answers = answers.map_err(|error: CallError| VisionError::Busy(error.to_string()))?;

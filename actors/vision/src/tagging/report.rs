@@ -47,6 +47,7 @@ fn told(kept: &KeptLesson) -> LessonReport {
 pub(crate) fn progress(shared: &Shared) -> TagProgress {
     let counts = &shared.counts;
     let [products, tagged, measured, failed, corrections] =
-        [&counts.products, &counts.tagged, &counts.measured, &counts.failed, &counts.corrections].map(|count| count.load(Ordering::Relaxed));
+        [&counts.products, &counts.tagged, &counts.measured, &counts.failed, &counts.corrections]
+            .map(|count| count.load(Ordering::Relaxed));
     TagProgress { products, tagged, measured, failed, corrections }
 }

@@ -50,7 +50,8 @@ impl ReviewList {
     /// The products of one attribute, or of all, the least certain first.
     fn order(&self, attribute: Option<&str>) -> Vec<(f32, &str, &ProductId)> {
         let lists = self.0.iter().filter(|(name, _)| attribute.is_none_or(|wanted| wanted == name.as_str()));
-        let mut all: Vec<_> = lists.flat_map(|(name, list)| list.iter().map(move |(sure, product)| (*sure, name.as_str(), product))).collect();
+        let mut all: Vec<_> =
+            lists.flat_map(|(name, list)| list.iter().map(move |(sure, product)| (*sure, name.as_str(), product))).collect();
         all.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| (a.2, a.1).cmp(&(b.2, b.1))));
         all
     }

@@ -136,7 +136,9 @@ impl Shared {
         let threshold = |tag: &attributes::Tag| match tag.source {
             Source::Human | Source::Stated => None,
             Source::Measured => Some(settings.measured_fact_min),
-            Source::Learned | Source::ZeroShot => maker.teacher.as_ref().and_then(|teacher| teacher.thresholds.get(&tag.attribute).copied()),
+            Source::Learned | Source::ZeroShot => {
+                maker.teacher.as_ref().and_then(|teacher| teacher.thresholds.get(&tag.attribute).copied())
+            }
         };
         let told = |tag: attributes::Tag| Tag {
             threshold: threshold(&tag),

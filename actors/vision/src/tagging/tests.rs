@@ -42,7 +42,10 @@ fn products_are_measured_learned_from_and_tagged() {
     assert!(colour.threshold.is_some() && !colour.evidence.is_empty() && colour.evidence.iter().all(|id| id.as_str() != "unknown"));
     assert!(!known.colours.is_empty() && known.colours.iter().map(|colour| colour.share).sum::<f32>() <= 1.001);
     let stated = house.tagger().product("p00").expect("tagged");
-    assert_eq!(stated.tags.iter().find(|tag| tag.attribute == "colour").map(|tag| (tag.source, tag.is_fact)), Some((TagSource::Catalog, true)));
+    assert_eq!(
+        stated.tags.iter().find(|tag| tag.attribute == "colour").map(|tag| (tag.source, tag.is_fact)),
+        Some((TagSource::Catalog, true))
+    );
     assert!(house.facts("p00").contains(&("colour".to_owned(), "red".to_owned())));
     assert!(house.told().len() >= 40, "the index learns of facts");
     let progress = house.tagger().progress();
@@ -97,16 +100,15 @@ fn a_bad_picture_fails_alone() {
     assert!(!house.tagger().product("p04").expect("tagged").colours.is_empty());
 }
 
-#[tokio::test]
-async fn corrections_win_at_once_teach_soon_and_stay() {
+#[test]
+fn corrections_win_at_once_teach_soon_and_stay() {
     let mut house = House::new();
     house.shop(40);
     house.put("odd", 1, None);
     house.step();
     let version = house.tagger().vocabulary().model_version;
-    let id = "odd".parse().expect("an id");
     let verdicts = vec![("colour".to_owned(), Verdict::Is("Red".into()))];
-    let told = house.tagger().correct(&id, verdicts, "ann".into()).await.expect("taken");
+    let told = house.correct("odd", verdicts).expect("taken");
     let colour: Vec<_> = told.tags.iter().filter(|tag| tag.attribute == "colour").collect();
     assert_eq!((colour.len(), colour[0].value.as_str(), colour[0].source), (1, "red", TagSource::Human));
     assert_eq!(told.corrections[0].by, "ann");
@@ -129,33 +131,34 @@ async fn corrections_win_at_once_teach_soon_and_stay() {
     assert_eq!(known.tags.iter().find(|tag| tag.attribute == "colour").map(|tag| tag.value.as_str()), Some("red"), "the catalog says blue");
     assert_eq!(house.tagger().progress().corrections, 1);
 
-    let told = house.tagger().correct(&id, vec![("colour".to_owned(), Verdict::HasNone)], "ben".into()).await.expect("taken");
+    let told = house.correct("odd", vec![("colour".to_owned(), Verdict::HasNone)]).expect("taken");
     assert!(told.tags.iter().all(|tag| tag.attribute != "colour"));
-    let told = house.tagger().correct(&id, vec![("colour".to_owned(), Verdict::Withdrawn)], "ben".into()).await.expect("taken");
+    let told = house.correct("odd", vec![("colour".to_owned(), Verdict::Withdrawn)]).expect("taken");
     assert!(told.corrections.is_empty() && told.tags.iter().any(|tag| tag.attribute == "colour"));
 }
 
-#[tokio::test]
-async fn corrections_are_refused_by_table() {
+#[test]
+fn corrections_are_refused_by_table() {
     let mut house = House::new();
     house.shop(1);
     house.step();
     let is = |attribute: &str, value: &str| vec![(attribute.to_owned(), Verdict::Is(value.to_owned()))];
-    let correct = async |id: &str, verdicts| house.tagger().correct(&id.parse().expect("an id"), verdicts, "ann".into()).await;
-    assert_eq!(correct("nobody", is("colour", "red")).await, Err(TagError::UnknownProduct));
-    assert_eq!(correct("p00", Vec::new()).await, Err(TagError::Count(0)));
-    assert!(matches!(correct("p00", is("color", "red")).await, Err(TagError::Refused(refusals)) if refusals[0].code == "unknown_attribute"));
+    assert_eq!(house.correct("nobody", is("colour", "red")), Err(TagError::UnknownProduct));
+    assert_eq!(house.correct("p00", Vec::new()), Err(TagError::Count(0)));
+    assert!(
+        matches!(house.correct("p00", is("color", "red")), Err(TagError::Refused(refusals)) if refusals[0].code == "unknown_attribute")
+    );
     house.store.fail("no disk");
-    assert!(matches!(correct("p00", is("colour", "red")).await, Err(TagError::Storage(_))));
+    assert!(matches!(house.correct("p00", is("colour", "red")), Err(TagError::Storage(_))));
 }
 
-#[tokio::test]
-async fn what_belonged_to_a_deleted_product_goes_with_it() {
+#[test]
+fn what_belonged_to_a_deleted_product_goes_with_it() {
     let mut house = House::new();
     house.shop(30);
     house.step();
     let verdicts = vec![("colour".to_owned(), Verdict::Is("red".into()))];
-    house.tagger().correct(&"p07".parse().expect("an id"), verdicts, "ann".into()).await.expect("taken");
+    house.correct("p07", verdicts).expect("taken");
     // A catalog that is not read yet is no catalog without products.
     house.hide_catalog(true);
     house.later(400_000);

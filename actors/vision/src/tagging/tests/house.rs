@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use domain::{AttributeValue, ContentHash, PartHashes, Product, ProductId, Provenance, Source};
 use kit::{Address, ManualClock};
 use protocol::catalog::{CatalogReader, CatalogSnapshot, ProductRevision};
-use protocol::tags::{FactIndex, FactReader as _, Tagger};
+use protocol::tags::{FactIndex, FactReader as _, ProductTags, TagError, Tagger, Verdict};
 use protocol::vision::{Embedding, ModelInfo, Space, Thumbnail, VisionCounts, VisionReader};
 use store::{Keyspace, MemoryStore, Store as _};
 use tempfile::TempDir;
@@ -179,6 +179,13 @@ impl House {
         let vector = (0..DIMENSIONS).map(|at| noise(at) + if at == kind % 2 { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
         let picture = jpeg(40, 40, u32::from(content.0[0]) as _);
         lock(&self.world.pictures).insert(id.to_owned(), (Embedding { vector: vector.into(), content, fingerprint: lock(&self.world.model).as_str().into() }, Some(picture.into())));
+    }
+
+    /// A verdict of Ann's. The follower blocks on the store, so that the tests run on no runtime.
+    pub(super) fn correct(&self, id: &str, verdicts: Vec<(String, Verdict)>) -> Result<ProductTags, TagError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let id = id.parse().expect("an id");
+        runtime.block_on(self.tagging.correct(&id, verdicts, "ann".into()))
     }
 
     pub(super) fn facts(&self, id: &str) -> Vec<(String, String)> {
