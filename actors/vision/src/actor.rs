@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use kit::{Address, Clock, Mail, TaskGuard};
 use protocol::catalog::CatalogReader;
 use protocol::queue::{QueueMsg, QueueReader};
+use protocol::releases::Rank;
 use protocol::search::SearchMsg;
 use protocol::vision::{BatchDone, ModelInfo, Space, VisionMsg};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -370,7 +371,10 @@ impl State {
 
 /// A release that answers nobody may make room for one that does.
 fn role(args: &Args, model: &ModelInfo) -> Role {
-    if args.view.is_live(model) { Role::Live } else { Role::Candidate }
+    let ledger = args.view.releases().ledger();
+    let mut on_duty = [Rank::Commissioner, Rank::AssistantCommissioner].into_iter().filter_map(|rank| ledger.on_duty(rank));
+    let answers = on_duty.any(|release| release.definition.model(model.space) == Some(model));
+    if answers { Role::Live } else { Role::Candidate }
 }
 
 fn tell(myself: &ActorRef<Mail<VisionMsg>>, done: Done) {

@@ -85,7 +85,7 @@ pub(super) fn photos(
     let models = InstalledModels::new(&common.models_dir());
     let info =
         models.installed(Space::Image).ok_or_else(|| Failure::new(Failure::MODEL, protocol::vision::VisionError::NoModel(Space::Image)))?;
-    let embedder = models.load(Space::Image).map_err(|error| Failure::new(Failure::MODEL, error))?;
+    let embedder = models.load(&info).map_err(|error| Failure::new(Failure::MODEL, error))?;
     let labels = |row: Row<'_>| -> Vec<Label> {
         let cells: Vec<(&str, &str)> = table.columns().map(|(name, place)| (name, row.get(place))).collect();
         let stated = vocabulary.read(cells).into_iter().chain(name.map(|place| vocabulary.read_title(row.get(place))).unwrap_or_default());
@@ -184,7 +184,7 @@ fn look(embedder: &Arc<dyn Embedder>, path: &Path, palette: &[(&str, [u8; 3])], 
             }
         }));
     }
-    Ok(Looked { bytes: Sign::bytes(&bytes), hash, measurements, embeddings: embedder.embed(&inputs)? })
+    Ok(Looked { bytes: Sign::bytes(&bytes), hash, measurements, embeddings: embedder.embed(&inputs).map_err(|error| error.to_string())? })
 }
 
 /// A model's input, left and right exchanged.

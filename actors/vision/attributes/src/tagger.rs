@@ -114,6 +114,9 @@ struct Judgement {
     threshold: f32,
 }
 
+/// A source, its odds of being right, its threshold, and its shares by value.
+type Voice<'a> = (Source, f32, f32, Vec<(&'a str, f32)>);
+
 /// Shares of all sources, each weighted by the odds of its being right in the checks; the threshold is that of the weightiest source.
 fn judge(
     attribute: &Attribute,
@@ -123,7 +126,7 @@ fn judge(
     settings: &TagSettings,
 ) -> Judgement {
     let odds = |accuracy: f32| accuracy.clamp(0.05, 0.99) / (1.0 - accuracy.clamp(0.05, 0.99));
-    let mut sources: Vec<(Source, f32, f32, Vec<(&str, f32)>)> = Vec::new();
+    let mut sources: Vec<Voice<'_>> = Vec::new();
     if let Some(guess) = guess {
         sources.push((Source::Learned, odds(guess.accuracy), guess.threshold, guess.shares.clone()));
     }

@@ -121,7 +121,11 @@ impl Query {
         let mut prepared: Vec<Result<Prepared, ContentHash>> = Vec::new();
         let mut sort_in = |content: ContentHash, input: &mut dyn FnMut() -> Result<Input, VisionError>| {
             if let Ok(Some(vector)) = self.file.file.get(content) {
-                return prepared.push(Ok(Prepared::Known(Ok(Embedding { vector, content, fingerprint: Arc::clone(&self.file.fingerprint) }))));
+                return prepared.push(Ok(Prepared::Known(Ok(Embedding {
+                    vector,
+                    content,
+                    fingerprint: Arc::clone(&self.file.fingerprint),
+                }))));
             }
             prepared.push(match input() {
                 Ok(input) => {

@@ -67,6 +67,9 @@ struct Seen {
     corrected: u64,
 }
 
+/// A product whose tags are about to be on disk, from which inputs, and how unsure each attribute is.
+type Written = (ProductId, [u8; 16], Vec<(u8, f32)>);
+
 impl Follower {
     pub(crate) fn new(shared: Arc<Shared>, index: Arc<dyn FactIndex>) -> Self {
         Self {
@@ -245,7 +248,7 @@ impl Follower {
         let shared = Arc::clone(&self.shared);
         let (maker, catalog) = (shared.maker.load_full(), shared.catalog.snapshot());
         let mut ops = Vec::new();
-        let mut written: Vec<(ProductId, [u8; 16], Vec<(u8, f32)>)> = Vec::new();
+        let mut written: Vec<Written> = Vec::new();
         let (mut was_passed_over, mut told) = (false, Vec::new());
         let due: Vec<ProductId> =
             self.known.iter().filter(|(_, known)| known.tagged != Some(known.inputs(&maker))).map(|(id, _)| id.clone()).collect();
@@ -302,7 +305,7 @@ impl Follower {
         review::unsure(tags, |name| attributes.iter().position(|attribute| attribute.name == name))
     }
 
-    fn note(&mut self, written: &mut Vec<(ProductId, [u8; 16], Vec<(u8, f32)>)>) {
+    fn note(&mut self, written: &mut Vec<Written>) {
         for (id, inputs, unsure) in written.drain(..) {
             if let Some(known) = self.known.get_mut(&id) {
                 (known.tagged, known.unsure) = (Some(inputs), unsure);

@@ -107,7 +107,7 @@ fn collect(follower: &Follower) -> Result<(Vec<Lesson>, Rows), StoreError> {
         .filter(|(_, known)| known.is_labelled)
         .map(|(id, _)| (!corrections.contains_key(id), ContentHash::of(id.as_str().as_bytes()), id))
         .collect();
-    ids.sort_unstable_by(|a, b| (a.0, a.1.0).cmp(&(b.0, b.1.0)));
+    ids.sort_unstable_by_key(|(is_taught, place, _)| (*is_taught, place.0));
     ids.truncate(shared.config.teach_rows_max);
     let mut lessons = Vec::with_capacity(ids.len());
     for (_, _, id) in ids {

@@ -34,7 +34,7 @@ impl Probe {
     /// Fits `sum_i w_i / sum w * -ln p(y_i | x_i) + ridge / 2 |W|^2`; the added row bears no ridge. Classes without rows get no weight.
     pub(crate) fn fit(examples: Examples<'_>, classes: usize, ridge: f32) -> Self {
         let rows = examples.classes.len();
-        let features = if rows == 0 { 0 } else { examples.features.len() / rows };
+        let features = examples.features.len().checked_div(rows).unwrap_or(0);
         let problem = Problem::new(examples, features, classes, ridge);
         let mut weights = vec![0f32; (features + 1) * classes];
         if rows == 0 || problem.all <= 0.0 {

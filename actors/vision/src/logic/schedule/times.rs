@@ -55,7 +55,7 @@ impl RunTimes {
         let known = || self.buckets.iter().filter(|bucket| bucket.runs > 0);
         let below = known().filter(|bucket| bucket.units <= units);
         let in_proportion = below.clone().map(|bucket| bucket.time_us * units / bucket.units).min_by(f64::total_cmp);
-        let between = match (below.last(), known().find(|bucket| bucket.units > units)) {
+        let between = match (below.max_by(|a, b| a.units.total_cmp(&b.units)), known().find(|bucket| bucket.units > units)) {
             (Some(low), Some(high)) => {
                 let part = (units - low.units) / (high.units - low.units);
                 Some(low.time_us + part * (high.time_us - low.time_us))

@@ -178,7 +178,10 @@ impl House {
         let noise = |at: usize| f32::from(content.0[at]) / 2_000.0;
         let vector = (0..DIMENSIONS).map(|at| noise(at) + if at == kind % 2 { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
         let picture = jpeg(40, 40, u32::from(content.0[0]) as _);
-        lock(&self.world.pictures).insert(id.to_owned(), (Embedding { vector: vector.into(), content, fingerprint: lock(&self.world.model).as_str().into() }, Some(picture.into())));
+        lock(&self.world.pictures).insert(
+            id.to_owned(),
+            (Embedding { vector: vector.into(), content, fingerprint: lock(&self.world.model).as_str().into() }, Some(picture.into())),
+        );
     }
 
     /// A verdict of Ann's. The follower blocks on the store, so that the tests run on no runtime.
