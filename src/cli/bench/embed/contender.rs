@@ -168,7 +168,7 @@ fn padded(titles: &[Vec<u32>], name: &str) -> Tensor {
 
 /// The least cosine between vectors of both sides.
 pub(super) fn cosine_min(ours: &[f32], theirs: &[f32], items: usize) -> Result<f64, Failure> {
-    if ours.len() != theirs.len() || items == 0 || ours.len() % items != 0 {
+    if ours.len() != theirs.len() || items == 0 || !ours.len().is_multiple_of(items) {
         return Err(Failure::new(Failure::FAILED, format!("{} numbers here, {} from onnxruntime", ours.len(), theirs.len())));
     }
     let width = ours.len() / items;
