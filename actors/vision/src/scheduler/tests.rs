@@ -262,17 +262,17 @@ async fn work_is_done_in_the_order_of_the_lanes_and_a_panic_ends_one_alone() {
         }
     };
     let context = context();
-    let first = handle.run(Lane::Import, Effort::Heavy, &context, work("first", Some(began)));
+    let (threads, theirs, work_of_first) = (handle.clone(), context.clone(), work("first", Some(began)));
+    let first = tokio::spawn(async move { threads.run(Lane::Import, Effort::Heavy, &theirs, work_of_first).await });
+    begins.await.expect("it begins");
     let import = handle.run(Lane::Import, Effort::Heavy, &context, work("import", None));
     let query = handle.run(Lane::Query, Effort::Heavy, &context, work("query", None));
     let glance = handle.run(Lane::Query, Effort::Glance, &context, work("glance", None));
     let panics = handle.run(Lane::Query, Effort::Heavy, &context, |_| panic!("not this one"));
-    let open = async {
-        begins.await.expect("it begins");
-        gate.set(false);
-    };
-    let (first, import, query, glance, panics, ()) = tokio::join!(first, import, query, glance, panics, open);
-    assert_eq!([first, import, query, glance], [Ok(()), Ok(()), Ok(()), Ok(())]);
+    // Polled last, when all the others wait.
+    let open = async { gate.set(false) };
+    let (import, query, glance, panics, ()) = tokio::join!(import, query, glance, panics, open);
+    assert_eq!([first.await.expect("no panic"), import, query, glance], [Ok(()), Ok(()), Ok(()), Ok(())]);
     assert_eq!(panics, Err::<(), _>(WorkError::Panicked { pool: super::NAME, message: "not this one".into() }));
     assert_eq!(*order.lock().expect("no panic"), ["first", "glance", "query", "import"]);
     let late = Context::new(Priority::Bulk, Duration::ZERO);
