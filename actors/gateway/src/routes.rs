@@ -142,8 +142,8 @@ fn operations() -> Router<App> {
         .route("/console/search", get(pages::search::panel))
         .route("/console/reports", get(pages::reports::daily))
         .route("/console/tags", get(pages::tags::panel))
-        .route("/v1/vocabulary", get(tags::vocabulary))
-        .route("/v1/tags/review", get(tags::review))
+        .route("/v1/vocabulary", get(tags::known::vocabulary))
+        .route("/v1/tags/review", get(tags::known::review))
         .route("/v1/reports/daily", get(reports::daily))
         .route("/v1/reports/days", get(reports::days))
         .route("/v1/reports/attribution", get(reports::attribution))
@@ -171,7 +171,7 @@ fn operations() -> Router<App> {
         availability::put, availability::batch,
         feeds::create, feeds::products_batch, feeds::one, feeds::rejects, feeds::report,
         tasks::list, tasks::one, tasks::events, tasks::cancel,
-        tags::of_picture, tags::of_product, tags::correct, tags::withdraw, tags::vocabulary, tags::review,
+        tags::of_picture, tags::of_product, tags::correct, tags::withdraw, tags::known::vocabulary, tags::known::review,
         events::record,
         recommend::recommend, recommend::simple, recommend::bought_together, recommend::also_viewed, recommend::complete_the_look,
         shoppers::user, shoppers::erase, shoppers::merge, shoppers::session,

@@ -1,5 +1,6 @@
 //! The actor with its neighbours faked: a real journal and a real keyword index in a temporary folder.
 
+mod facts;
 mod gpu;
 mod house;
 mod keywords;

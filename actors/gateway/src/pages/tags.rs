@@ -14,7 +14,8 @@ use crate::pages::parts::{self, address, thousands};
 use crate::problem::{Answer, Problem};
 use crate::routes::App;
 use crate::routes::search;
-use crate::routes::tags::{self, AttributeDoc, ObjectDoc, PictureTagsDoc, ReviewDoc, ReviewItemDoc, ReviewParams, TagDoc, VocabularyDoc};
+use crate::routes::tags::known::{self, AttributeDoc, ReviewDoc, ReviewItemDoc, ReviewParams, VocabularyDoc};
+use crate::routes::tags::{self, ObjectDoc, PictureTagsDoc, TagDoc};
 use crate::schema::{image_path, path_segment};
 
 const PATH: &str = "/console/tags";
@@ -26,7 +27,7 @@ const OFFERED_MAX: usize = 200;
 /// The page.
 pub(crate) async fn panel(State(app): State<App>, Params(params): Params<ReviewParams>) -> Answer<Html<String>> {
     let attribute = params.attribute.clone().filter(|name| !name.is_empty());
-    let review = tags::reviewed(&app, ReviewParams { attribute: attribute.clone(), ..params }).await?;
+    let review = known::reviewed(&app, ReviewParams { attribute: attribute.clone(), ..params }).await?;
     Ok(frame(&app, attribute.as_deref(), &review, None))
 }
 
@@ -37,7 +38,7 @@ pub(crate) async fn try_out(State(app): State<App>, Ctx(context): Ctx, request: 
         Some(image) => shown(&app, &context, image).await,
         None => Err(Problem::field("/image", "missing", "choose a photo first")),
     };
-    let review = tags::reviewed(&app, ReviewParams::default()).await?;
+    let review = known::reviewed(&app, ReviewParams::default()).await?;
     Ok(frame(&app, None, &review, Some(answer)))
 }
 
@@ -64,7 +65,7 @@ pub(crate) async fn judge(State(app): State<App>, request: Request) -> Answer<Re
 }
 
 fn frame(app: &App, attribute: Option<&str>, review: &ReviewDoc, tried: Option<Answer<PictureTagsDoc>>) -> Html<String> {
-    let vocabulary = tags::known_vocabulary(app);
+    let vocabulary = known::known_vocabulary(app);
     let main = html! {
         div .console-page {
             nav .crumbs aria-label="Path" { a href="/console" { "Console" } }

@@ -1,14 +1,13 @@
 //! Tags: what pictures show, what is known of a product, and what people say of it.
 
+pub(crate) mod known;
+
 use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use bytes::Bytes;
-use protocol::tags::{
-    AttributeReport, CORRECTOR_CHARS_MAX, LessonReport, NamedColour, ObjectTags, PictureTags, ProductTags, REVIEW_MAX, Refusal, Tag,
-    TagError, TagProgress, TagSource, Verdict,
-};
+use protocol::tags::{CORRECTOR_CHARS_MAX, NamedColour, ObjectTags, PictureTags, ProductTags, Refusal, Tag, TagError, TagSource, Verdict};
 use protocol::vision::{Crop, PictureQuery};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -18,14 +17,14 @@ use crate::extract::{self, JsonBody, Params, media_type};
 use crate::problem::{Answer, FieldError, Problem, storage};
 use crate::routes::search::{self, escaped, listed};
 use crate::routes::{App, products};
-use crate::schema::{image_path, rfc3339};
+use crate::schema::rfc3339;
 
 /// Who corrects, where nobody is named.
 const CORRECTOR_DEFAULT: &str = "api";
-const REVIEW_DEFAULT: usize = 20;
 
 /// One value of one attribute.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Tag)]
 pub(crate) struct TagDoc {
     pub attribute: String,
     pub value: String,
@@ -43,7 +42,7 @@ pub(crate) struct TagDoc {
 }
 
 impl TagDoc {
-    fn of(tag: &Tag) -> Self {
+    pub(crate) fn of(tag: &Tag) -> Self {
         Self {
             attribute: tag.attribute.clone(),
             value: tag.value.clone(),
@@ -63,6 +62,7 @@ impl TagDoc {
 
 /// One dominant colour.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Colour)]
 pub(crate) struct ColourDoc {
     /// `#rrggbb`.
     pub hex: String,
@@ -91,6 +91,7 @@ pub(crate) struct NamedColourDoc {
 
 /// What a person said.
 #[derive(Serialize, ToSchema)]
+#[schema(as = TagCorrection)]
 pub(crate) struct CorrectionDoc {
     pub attribute: String,
     /// `null`: the product has no such attribute.
@@ -102,6 +103,7 @@ pub(crate) struct CorrectionDoc {
 
 /// Everything that is known of a product.
 #[derive(Serialize, ToSchema)]
+#[schema(as = ProductTags)]
 pub(crate) struct ProductTagsDoc {
     pub product_id: String,
     /// What made them: vocabulary, teacher and image model; empty while the product has not been tagged yet.
@@ -235,6 +237,7 @@ impl From<TagError> for Problem {
 
 /// A picture to tag.
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = PictureToTag)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PictureBody {
     /// A picture (JPEG, PNG, WebP, GIF), base64 or a data URL.
@@ -249,6 +252,7 @@ pub(crate) struct PictureBody {
 
 /// Where something is in a picture.
 #[derive(Serialize, ToSchema)]
+#[schema(as = FoundObject)]
 pub(crate) struct FoundDoc {
     /// Left, top, width, height as shares (0 to 1) of the picture's width and height.
     #[serde(rename = "box")]
@@ -265,6 +269,7 @@ impl FoundDoc {
 
 /// One object and its tags.
 #[derive(Serialize, ToSchema)]
+#[schema(as = TaggedObject)]
 pub(crate) struct ObjectDoc {
     #[serde(flatten)]
     pub found: FoundDoc,
@@ -290,6 +295,7 @@ impl ObjectDoc {
 
 /// What a picture shows.
 #[derive(Serialize, ToSchema)]
+#[schema(as = PictureTags)]
 pub(crate) struct PictureTagsDoc {
     pub request_id: String,
     pub model_version: String,
@@ -336,158 +342,4 @@ pub(crate) async fn tagged(app: &App, context: &kit::Context, image: Bytes, crop
         found: found.iter().map(|(crop, score)| FoundDoc::of(crop, *score)).collect(),
         objects: each.then(|| objects.into_iter().map(ObjectDoc::of).collect()),
     })
-}
-
-/// What was learned of an attribute.
-#[derive(ToSchema)]
-#[schema(as = Lesson)]
-#[expect(dead_code, reason = "describes protocol::tags::LessonReport in the contract")]
-pub(crate) struct LessonDoc {
-    /// Labelled products.
-    rows: usize,
-    /// Values among them.
-    classes: usize,
-    /// At this confidence and above a tag is a fact; above 1: never.
-    threshold: f32,
-    /// Share of right answers on products that had not been learned from.
-    accuracy: f64,
-    /// Share of answers at or above the threshold.
-    coverage: f64,
-    /// Share of right ones among those.
-    precision: f64,
-    /// Mean distance between confidence and accuracy.
-    calibration_error: f64,
-}
-
-/// One attribute.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct AttributeDoc {
-    pub name: String,
-    /// For people.
-    pub title: String,
-    /// Labels of the catalog become values of their own.
-    pub open: bool,
-    /// What measures it: `palette`, `pattern`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub measured: Option<&'static str>,
-    /// The catalog's attributes that teach it.
-    pub taught_by: Vec<String>,
-    pub values: Vec<String>,
-    /// What was learned of it, where anything was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<LessonDoc>)]
-    pub lesson: Option<LessonReport>,
-}
-
-impl AttributeDoc {
-    fn of(report: AttributeReport) -> Self {
-        let AttributeReport { name, title, is_open, measured, taught_by, values, lesson } = report;
-        Self { name, title, open: is_open, measured, taught_by, values, lesson }
-    }
-}
-
-/// How far tagging is.
-#[derive(ToSchema)]
-#[schema(as = TagProgress)]
-#[expect(dead_code, reason = "describes protocol::tags::TagProgress in the contract")]
-pub(crate) struct TagProgressDoc {
-    /// Products with a picture.
-    products: u64,
-    /// Of these tagged by what makes tags now.
-    tagged: u64,
-    /// Pictures measured since the start.
-    measured: u64,
-    /// Pictures that could not be measured.
-    failed: u64,
-    /// Attributes that people corrected.
-    corrections: u64,
-}
-
-/// The vocabulary and how well it is known.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct VocabularyDoc {
-    /// What makes tags now.
-    pub model_version: String,
-    /// When was last learned.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub taught_at: Option<String>,
-    /// Labelled products that it was learned from.
-    pub rows: usize,
-    #[schema(value_type = TagProgressDoc)]
-    pub progress: TagProgress,
-    pub attributes: Vec<AttributeDoc>,
-}
-
-/// What pictures are tagged with: attributes, values, thresholds, and precision and coverage as measured on labelled products.
-#[utoipa::path(get, path = "/v1/vocabulary", tag = "tags", responses((status = 200, body = VocabularyDoc)))]
-pub(crate) async fn vocabulary(State(app): State<App>) -> Json<VocabularyDoc> {
-    Json(known_vocabulary(&app))
-}
-
-pub(crate) fn known_vocabulary(app: &App) -> VocabularyDoc {
-    let report = app.house.tagger.vocabulary();
-    VocabularyDoc {
-        model_version: report.model_version,
-        taught_at: report.taught_at_ms.map(rfc3339),
-        rows: report.rows,
-        progress: app.house.tagger.progress(),
-        attributes: report.attributes.into_iter().map(AttributeDoc::of).collect(),
-    }
-}
-
-#[derive(Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct ReviewParams {
-    /// Of this attribute alone.
-    pub attribute: Option<String>,
-    /// At most this many items.
-    pub limit: Option<usize>,
-    /// Leave out the first so many.
-    pub offset: usize,
-}
-
-/// A suggestion to confirm or correct.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ReviewItemDoc {
-    pub product_id: String,
-    /// Absent where the product has just gone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
-    /// The address of its picture on this box.
-    pub image: String,
-    pub suggestion: TagDoc,
-}
-
-/// Suggestions that nobody has judged.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ReviewDoc {
-    /// The least certain first.
-    pub items: Vec<ReviewItemDoc>,
-    /// The `offset` of the next page; absent at the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next: Option<usize>,
-}
-
-/// Suggestions that nobody has judged, the least certain first.
-#[utoipa::path(get, path = "/v1/tags/review", tag = "tags", params(ReviewParams), responses((status = 200, body = ReviewDoc), (status = 422, body = crate::problem::ProblemBody)))]
-pub(crate) async fn review(State(app): State<App>, Params(params): Params<ReviewParams>) -> Answer<Json<ReviewDoc>> {
-    reviewed(&app, params).await.map(Json)
-}
-
-pub(crate) async fn reviewed(app: &App, params: ReviewParams) -> Answer<ReviewDoc> {
-    let limit = params.limit.unwrap_or(REVIEW_DEFAULT);
-    if limit == 0 || limit > REVIEW_MAX {
-        return Err(Problem::field("?limit", "out_of_range", format!("must be between 1 and {REVIEW_MAX}")));
-    }
-    let (tagger, attribute, offset) = (app.house.tagger.clone(), params.attribute, params.offset);
-    let page = tokio::task::spawn_blocking(move || tagger.review(attribute.as_deref(), offset, limit)).await.map_err(Problem::internal)?;
-    let catalog = app.house.catalog.snapshot();
-    let next = page.has_more.then(|| offset + page.items.len());
-    let items = page.items.into_iter().map(|item| ReviewItemDoc {
-        title: catalog.get(item.product.as_str()).map(|revision| revision.product.title.clone()),
-        image: image_path(item.product.as_str(), 0),
-        suggestion: TagDoc::of(&item.tag),
-        product_id: item.product.to_string(),
-    });
-    Ok(ReviewDoc { items: items.collect(), next })
 }

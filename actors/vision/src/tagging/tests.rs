@@ -2,10 +2,15 @@
 
 mod house;
 
+use std::time::Duration;
+
 use attributes::Vocabulary;
+use kit::{Context, Priority, Scene};
 use protocol::tags::{TagError, TagSource, Verdict};
+use protocol::vision::{Crop, PictureQuery, Space, VisionError, VisionMsg};
 use store::{Keyspace, Store as _};
 
+use crate::logic::picture::tests::jpeg;
 use house::House;
 
 pub(super) fn vocabulary() -> Vocabulary {
@@ -198,4 +203,45 @@ fn without_a_model_nothing_is_done() {
     house.model("");
     house.step();
     assert_eq!((house.tagger().progress(), house.tagger().product("p00")), (Default::default(), None));
+}
+
+#[tokio::test]
+async fn a_callers_picture_is_measured_embedded_and_tagged() {
+    let mut scene = Scene::new();
+    let (nightwing, mut probe) = scene.probe::<VisionMsg>("nightwing").await;
+    let house = tokio::task::spawn_blocking(|| {
+        let mut house = House::with_nightwing(nightwing);
+        house.shop(40);
+        house.step();
+        house
+    });
+    let house = house.await.expect("a house");
+    let context = Context::new(Priority::Serving, Duration::from_secs(30));
+    let crop = Crop { x: 0.25, y: 0.25, width: 0.5, height: 0.5 };
+    let query = |bytes: Vec<u8>, crop| PictureQuery { bytes: bytes.into(), crop };
+    let blue = house.embedding("p01");
+    let answers = async {
+        let (_, message) = probe.next().await;
+        let VisionMsg::EmbedImages { images, reply, .. } = message else { panic!("Nightwing is asked {message:?}") };
+        assert_eq!(images[0].crop, Some(crop), "what the caller's rectangle holds");
+        reply.send(images.iter().map(|_| Ok(blue.clone())).collect());
+        images.len()
+    };
+    let asked = house.tagger().picture(&context, query(jpeg(90, 60, 3), Some(crop)), true);
+    let (told, embedded) = tokio::join!(asked, answers);
+    let told = told.expect("tagged");
+    assert_eq!((told.main.region, told.objects.len() + 1), (crop, embedded));
+    let colour = told.main.tags.iter().find(|tag| tag.attribute == "colour").expect("a colour");
+    assert_eq!((colour.value.as_str(), told.model_version), ("blue", house.tagger().vocabulary().model_version));
+    assert!(!told.main.colours.is_empty());
+
+    let refused = house.tagger().picture(&context, query(b"<html>".to_vec(), None), false).await;
+    assert!(matches!(refused, Err(VisionError::BadPicture { code: "not_a_picture", .. })), "{refused:?}");
+    let late = Context::new(Priority::Serving, Duration::ZERO);
+    let refused = house.tagger().picture(&late, query(jpeg(90, 60, 3), None), false).await;
+    assert!(matches!(refused, Err(VisionError::Busy(_))), "{refused:?}");
+    house.model("");
+    let refused = house.tagger().picture(&context, query(jpeg(90, 60, 3), None), false).await;
+    assert!(matches!(refused, Err(VisionError::NoModel(Space::Image))), "{refused:?}");
+    scene.end().await;
 }

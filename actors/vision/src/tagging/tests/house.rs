@@ -8,7 +8,7 @@ use domain::{AttributeValue, ContentHash, PartHashes, Product, ProductId, Proven
 use kit::{Address, ManualClock};
 use protocol::catalog::{CatalogReader, CatalogSnapshot, ProductRevision};
 use protocol::tags::{FactIndex, FactReader as _, ProductTags, TagError, Tagger, Verdict};
-use protocol::vision::{Embedding, ModelInfo, Space, Thumbnail, VisionCounts, VisionReader};
+use protocol::vision::{Embedding, ModelInfo, Space, Thumbnail, VisionCounts, VisionMsg, VisionReader};
 use store::{Keyspace, MemoryStore, Store as _};
 use tempfile::TempDir;
 
@@ -113,6 +113,7 @@ impl VisionReader for Reader {
 
 pub(super) struct House {
     pub(super) store: MemoryStore,
+    nightwing: Address<VisionMsg>,
     world: Arc<World>,
     clock: Arc<ManualClock>,
     folder: TempDir,
@@ -122,20 +123,25 @@ pub(super) struct House {
 
 impl House {
     pub(super) fn new() -> Self {
+        Self::with_nightwing(Address::new("nightwing", 1))
+    }
+
+    /// With somebody who embeds what callers send.
+    pub(super) fn with_nightwing(nightwing: Address<VisionMsg>) -> Self {
         let world = Arc::new(World::default());
         world.reads_max.store(usize::MAX, Ordering::SeqCst);
         *lock(&world.model) = "first".to_owned();
         let (store, clock) = (MemoryStore::new(), Arc::new(ManualClock::new(START_MS)));
         let folder = tempfile::tempdir().expect("a folder");
-        let tagging = open(&world, &store, &clock, &folder);
+        let tagging = open(&world, &store, &clock, &folder, &nightwing);
         let follower = Follower::new(Arc::clone(&tagging.shared), Arc::new(Index(Arc::clone(&world))));
-        Self { store, world, clock, folder, tagging, follower }
+        Self { nightwing, store, world, clock, folder, tagging, follower }
     }
 
     /// As after kill -9: nothing is left but what is on disk.
     pub(super) fn restart(&mut self) {
         self.world.reads_max.store(usize::MAX, Ordering::SeqCst);
-        self.tagging = open(&self.world, &self.store, &self.clock, &self.folder);
+        self.tagging = open(&self.world, &self.store, &self.clock, &self.folder, &self.nightwing);
         self.follower = Follower::new(Arc::clone(&self.tagging.shared), Arc::new(Index(Arc::clone(&self.world))));
     }
 
@@ -182,6 +188,11 @@ impl House {
             id.to_owned(),
             (Embedding { vector: vector.into(), content, fingerprint: lock(&self.world.model).as_str().into() }, Some(picture.into())),
         );
+    }
+
+    /// The vector of a product's picture.
+    pub(super) fn embedding(&self, id: &str) -> Embedding {
+        lock(&self.world.pictures)[id].0.clone()
     }
 
     /// A verdict of Ann's. The follower blocks on the store, so that the tests run on no runtime.
@@ -240,7 +251,7 @@ impl House {
     }
 }
 
-fn open(world: &Arc<World>, store: &MemoryStore, clock: &Arc<ManualClock>, folder: &TempDir) -> Tagging {
+fn open(world: &Arc<World>, store: &MemoryStore, clock: &Arc<ManualClock>, folder: &TempDir, nightwing: &Address<VisionMsg>) -> Tagging {
     let reader = Arc::new(Reader(Arc::clone(world)));
     let tags = TagConfig { teach_threads: 1, ..TagConfig::default() };
     let sources = TagSources {
@@ -249,7 +260,7 @@ fn open(world: &Arc<World>, store: &MemoryStore, clock: &Arc<ManualClock>, folde
         catalog: reader.clone(),
         vision: reader,
         index: Arc::new(Index(Arc::clone(world))),
-        nightwing: Address::new("nightwing", 1),
+        nightwing: nightwing.clone(),
         clock: Arc::clone(clock) as _,
         dir: folder.path().join("tags"),
     };
