@@ -38,6 +38,8 @@ pub(crate) struct Choices {
     pub(crate) variants: Vec<Variant>,
     /// Invocations that share a row in a reduction by subgroup operations; `None`: through workgroup memory.
     pub(crate) subgroup: Option<usize>,
+    /// Whether attention over few positions uses cooperative matrices.
+    pub(crate) cooperative_attention: bool,
     pub(crate) measured: BTreeMap<Class, Measured>,
     /// A program on the CPU gains nothing from workgroup memory.
     software: bool,
@@ -52,7 +54,8 @@ impl Choices {
         let shared_bytes = device.device.limits().max_compute_workgroup_storage_size as usize;
         let variants = VARIANTS.into_iter().filter(|variant| variant.fits(precision, shared_bytes, device.cooperative)).collect();
         let subgroup = device.subgroup.filter(|size| (4..=128).contains(size));
-        Choices { variants, subgroup, measured: BTreeMap::new(), software: !device.info.hardware }
+        let cooperative_attention = device.cooperative && precision == Precision::F16;
+        Choices { variants, subgroup, cooperative_attention, measured: BTreeMap::new(), software: !device.info.hardware }
     }
 
     /// The variant for a product.
@@ -69,9 +72,9 @@ impl Choices {
 
     /// Without a measurement.
     fn rule(&self, rows: usize, columns: usize) -> Variant {
-        let kind = |wanted: fn(&Variant) -> bool| self.variants.iter().copied().filter(move |variant| wanted(variant));
+        let kind = |wanted: fn(&Variant) -> bool| self.variants.iter().copied().filter(wanted);
         let few = kind(|variant| matches!(variant, Variant::Few { .. })).find(|variant| rows <= 2 * variant.tile()[0]);
-        let direct = || kind(|variant| matches!(variant, Variant::Direct { .. })).last();
+        let direct = || kind(|variant| matches!(variant, Variant::Direct { .. })).next_back();
         if self.software {
             return few.filter(|_| rows <= 2).or_else(direct).or(self.variants.first().copied()).unwrap_or(VARIANTS[0]);
         }
@@ -91,7 +94,7 @@ mod tests {
     use super::*;
 
     fn choices(software: bool) -> Choices {
-        Choices { variants: VARIANTS.to_vec(), subgroup: None, measured: BTreeMap::new(), software }
+        Choices { variants: VARIANTS.to_vec(), subgroup: None, cooperative_attention: false, measured: BTreeMap::new(), software }
     }
 
     #[test]

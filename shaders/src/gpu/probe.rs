@@ -50,7 +50,7 @@ pub(crate) fn cooperative_source(rounds: usize) -> String {
 /// Measures all that the device offers.
 pub(crate) fn peaks(engine: &Engine) -> Result<Vec<Peak>, GpuError> {
     let hardware = engine.device.info.hardware;
-    let bytes = if hardware { COPY_BYTES } else { COPY_BYTES_SOFTWARE }.min(engine.binding_bytes_max());
+    let bytes = if hardware { COPY_BYTES } else { COPY_BYTES_SOFTWARE }.min(engine.binding_bytes_max);
     let storage = wgpu::BufferUsages::STORAGE;
     let buffers = [engine.device.buffer("probe", bytes, storage)?, engine.device.buffer("probe", bytes, storage)?];
     let mut peaks = Vec::new();

@@ -28,9 +28,9 @@ const HOPELESS: f64 = 2.0;
 pub(crate) fn extents(program: &GpuProgram) -> Vec<Extent> {
     let texts = matches!(program.shapes[0], Shape::Tokens { .. });
     let sizes: Vec<Extent> = if texts {
-        TEXTS.map(|[items, tokens]| Extent { items, tokens, tiles: items }).into()
+        TEXTS.map(|[items, tokens]| Extent { items, tokens, tiles: items, longest: tokens / items }).into()
     } else {
-        PICTURES.map(|items| Extent { items, tokens: 0, tiles: 0 }).into()
+        PICTURES.map(|items| Extent { items, tokens: 0, tiles: 0, longest: 0 }).into()
     };
     sizes.into_iter().filter(|extent| extent.items.max(extent.tokens) <= program.batch_max()).collect()
 }
