@@ -231,6 +231,18 @@ pub(crate) fn small_texts(count: usize) -> Vec<Vec<u32>> {
     (0..count).map(|text| (0..1 + text * 7 % 70).map(|i| (text * 13 + i * 5) as u32 % 50).collect()).collect()
 }
 
+/// Attention of heads of one width over texts of up to 70 of 50 words: its mean and its last row.
+pub(crate) fn heads(heads: usize, head_width: usize, causal: bool) -> Result<Plan, PlanError> {
+    let (plan, tokens) = Plan::new("heads", Shape::Tokens { length_max: 70 })?;
+    let mut builder = Builder { plan, seed: 300 };
+    let all = builder.embed(tokens, 50, 70, 3 * heads * head_width)?;
+    let mixed = builder.plan.attention(all, heads, causal)?;
+    let (mean, last) = (builder.plan.mean(mixed)?, builder.plan.take(mixed, Position::Last)?);
+    builder.plan.output(mean)?;
+    builder.plan.output(last)?;
+    Ok(builder.plan)
+}
+
 /// Products of a text's tokens, `[depth]` to `[wide]` and back with a residual: for texts of one token the outputs are the
 /// rows of the second product.
 pub(crate) fn products(depth: usize, wide: usize) -> Result<Plan, PlanError> {

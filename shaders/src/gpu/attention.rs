@@ -1,7 +1,7 @@
 //! `wgsl/attention.wgsl`: self-attention, its softmax computed along the way. The twin on the CPU is `kernels::attention`.
 
 use super::device::GpuError;
-use super::lower::{Dispatch, Extent, Launch, Lowering, Operand, item_positions, padded};
+use super::lower::{Dispatch, Extent, Kernel, Launch, Lowering, Operand, item_positions, padded};
 use super::source::{COMPONENTS, Precision, QUAD, Source, range};
 use crate::plan::Step;
 
@@ -41,6 +41,56 @@ impl Division {
         let keys = [KEYS_MAX, KEYS_MAX / 2, CHUNK].into_iter().find(|keys| bytes(*keys) <= shared_bytes)?;
         (lanes <= LANES_MAX).then_some(Division { lanes, lane_quads, keys })
     }
+}
+
+/// Positions of the longest items of the shaders with cooperative matrices.
+pub(crate) const LENGTHS: [usize; 2] = [64, 128];
+/// Side of a cooperative matrix, and invocations of a subgroup.
+const FRAGMENT: usize = 16;
+const SUBGROUP: usize = 32;
+/// Invocations of a workgroup with cooperative matrices: a subgroup for each 16 queries.
+const COOPERATIVE_WORKGROUP: usize = QUERIES / FRAGMENT * SUBGROUP;
+/// Keys of a tile there.
+const COOPERATIVE_KEYS: usize = 64;
+/// Quads that keep rows in different banks, of halves and of sums.
+const BANK_QUADS: usize = 2;
+
+const _: () = assert!(COOPERATIVE_WORKGROUP.is_multiple_of(QUERIES) && QUERIES.is_multiple_of(FRAGMENT));
+const _: () =
+    assert!(LENGTHS[0].is_multiple_of(COOPERATIVE_KEYS) && LENGTHS[1].is_multiple_of(COOPERATIVE_KEYS) && LENGTHS[0] < LENGTHS[1]);
+
+/// Quads between rows of scores: they hold the results as well.
+fn score_stride(length: usize, head_width: usize) -> usize {
+    length.max(head_width) / QUAD + 1
+}
+
+/// Bytes of workgroup memory of a shader with cooperative matrices; `None` where heads do not fill them.
+pub(crate) fn cooperative_bytes(length: usize, head_width: usize) -> Option<usize> {
+    let rows = (QUERIES + COOPERATIVE_KEYS) * (head_width / QUAD + BANK_QUADS) + QUERIES * (length / QUAD + BANK_QUADS);
+    let bytes = rows * QUAD * 2 + QUERIES * score_stride(length, head_width) * QUAD * 4 + COOPERATIVE_WORKGROUP * 4;
+    (head_width.is_multiple_of(FRAGMENT) && head_width <= 128).then_some(bytes)
+}
+
+/// The whole shader with cooperative matrices.
+pub(crate) fn cooperative_source(length: usize, head_width: usize, causal: bool) -> String {
+    let placeholders: &[(&str, &[&str])] = &[("j", range(head_width / FRAGMENT)), ("c", COMPONENTS)];
+    Source::new(Precision::F16)
+        .enable("wgpu_cooperative_matrix")
+        .constants([
+            ("WORKGROUP", COOPERATIVE_WORKGROUP),
+            ("SUBGROUP", SUBGROUP),
+            ("LANES", COOPERATIVE_WORKGROUP / QUERIES),
+            ("QUERIES", QUERIES),
+            ("KEYS", COOPERATIVE_KEYS),
+            ("HEAD_QUADS", head_width / QUAD),
+            ("HEAD_STRIDE", head_width / QUAD + BANK_QUADS),
+            ("SCORE_STRIDE", score_stride(length, head_width)),
+            ("SHARE_STRIDE", length / QUAD + BANK_QUADS),
+        ])
+        .part(&format!("const CAUSAL = {causal};\n"))
+        .body(include_str!("../../wgsl/attention_cooperative.wgsl"), placeholders)
+        .body(include_str!("../../wgsl/attention_quads.wgsl"), placeholders)
+        .finish()
 }
 
 /// The whole shader.
@@ -90,11 +140,23 @@ pub(crate) fn dispatch(lowering: &mut Lowering<'_>, step: &Step) -> Result<Dispa
     };
     let tiles = if positions == 0 { Operand::Tiles } else { Operand::Nothing };
     let operands = [Operand::Tensor(*input), tiles, Operand::Nothing, Operand::Nothing, Operand::Tensor(*output)];
-    let text = source(lowering.engine.precision, shape, head_width.is_multiple_of(QUAD), causal);
     let operations = move |extent: &Extent| {
         // For texts as if all were of the mean length.
         let length = extent.positions(from) as f64 / extent.items.max(1) as f64;
         4.0 * extent.positions(from) as f64 * length * width as f64
     };
-    lowering.fixed("attention", text, operands, launch, operations)
+    let mut pipelines = Vec::new();
+    for length in LENGTHS {
+        let bytes = cooperative_bytes(length, head_width).filter(|bytes| *bytes <= shared_bytes);
+        if lowering.engine.choices().cooperative_attention && bytes.is_some() && positions <= length {
+            pipelines.push((length, lowering.engine.pipeline("attention", cooperative_source(length, head_width, causal))?));
+        }
+    }
+    // Where the number of positions is known, one shader is enough.
+    if positions == 0 || pipelines.is_empty() {
+        let text = source(lowering.engine.precision, shape, head_width.is_multiple_of(QUAD), causal);
+        pipelines.push((usize::MAX, lowering.engine.pipeline("attention", text)?));
+    }
+    let kernel = Kernel::ByLength(pipelines, Box::new(launch));
+    Ok(Dispatch { name: "attention", operands, kernel, operations: Box::new(operations) })
 }

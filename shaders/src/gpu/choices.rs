@@ -38,6 +38,8 @@ pub(crate) struct Choices {
     pub(crate) variants: Vec<Variant>,
     /// Invocations that share a row in a reduction by subgroup operations; `None`: through workgroup memory.
     pub(crate) subgroup: Option<usize>,
+    /// Whether attention over few positions uses cooperative matrices.
+    pub(crate) cooperative_attention: bool,
     pub(crate) measured: BTreeMap<Class, Measured>,
     /// A program on the CPU gains nothing from workgroup memory.
     software: bool,
@@ -52,7 +54,8 @@ impl Choices {
         let shared_bytes = device.device.limits().max_compute_workgroup_storage_size as usize;
         let variants = VARIANTS.into_iter().filter(|variant| variant.fits(precision, shared_bytes, device.cooperative)).collect();
         let subgroup = device.subgroup.filter(|size| (4..=128).contains(size));
-        Choices { variants, subgroup, measured: BTreeMap::new(), software: !device.info.hardware }
+        let cooperative_attention = device.cooperative && precision == Precision::F16;
+        Choices { variants, subgroup, cooperative_attention, measured: BTreeMap::new(), software: !device.info.hardware }
     }
 
     /// The variant for a product.
@@ -91,7 +94,7 @@ mod tests {
     use super::*;
 
     fn choices(software: bool) -> Choices {
-        Choices { variants: VARIANTS.to_vec(), subgroup: None, measured: BTreeMap::new(), software }
+        Choices { variants: VARIANTS.to_vec(), subgroup: None, cooperative_attention: false, measured: BTreeMap::new(), software }
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-/// How long the device may take for one submission: its users bound the work of each.
+/// How long a device may take for one submission: its users bound the work of each. A program on the CPU compiles at the first
+/// submission and shares the processor with whatever else runs.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+const WAIT_MAX_SOFTWARE: Duration = Duration::from_secs(300);
 
 /// How long a thread that waits for a mapping waits before it asks the device itself.
 const TELL_INTERVAL: Duration = Duration::from_millis(1);
@@ -151,10 +153,10 @@ impl Device {
 
     /// Waits for a submission.
     pub(crate) fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<(), GpuError> {
-        let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(WAIT_MAX) };
+        let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(self.wait_max()) };
         match self.device.poll(wait) {
             Ok(_) => Ok(()),
-            Err(wgpu::PollError::Timeout) => Err(GpuError::Timeout(WAIT_MAX)),
+            Err(wgpu::PollError::Timeout) => Err(GpuError::Timeout(self.wait_max())),
             Err(error) => Err(GpuError::Failed(error.to_string())),
         }
     }
@@ -171,12 +173,18 @@ impl Device {
             match hear.recv_timeout(TELL_INTERVAL) {
                 Ok(result) => return result.map_err(|error| GpuError::Failed(error.to_string())),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Err(GpuError::Failed("a mapping was given up".to_owned())),
-                Err(mpsc::RecvTimeoutError::Timeout) if started.elapsed() > WAIT_MAX => return Err(GpuError::Timeout(WAIT_MAX)),
+                Err(mpsc::RecvTimeoutError::Timeout) if started.elapsed() > self.wait_max() => {
+                    return Err(GpuError::Timeout(self.wait_max()));
+                }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     self.device.poll(wgpu::PollType::Poll).map_err(|error| GpuError::Failed(error.to_string()))?;
                 }
             }
         }
+    }
+
+    fn wait_max(&self) -> Duration {
+        if self.info.hardware { WAIT_MAX } else { WAIT_MAX_SOFTWARE }
     }
 
     fn failure(&self) -> Option<GpuError> {

@@ -23,7 +23,7 @@ fn forms(lowering: &Lowering<'_>, words: ConstantId, positions: ConstantId) -> [
 
 /// What the CPU needs for the work, where the device cannot bind the table.
 pub(crate) fn gathered(lowering: &Lowering<'_>, words: ConstantId, positions: ConstantId, output: TensorId) -> Option<Gathered> {
-    let fits = forms(lowering, words, positions).iter().all(|form| form.bytes() <= lowering.engine.binding_bytes_max());
+    let fits = forms(lowering, words, positions).iter().all(|form| form.bytes() <= lowering.engine.binding_bytes_max);
     (!fits).then(|| Gathered {
         words: Arc::clone(&lowering.constant(words).data),
         positions: Arc::clone(&lowering.constant(positions).data),

@@ -27,6 +27,8 @@ pub(crate) struct Engine {
     /// Stands where a dispatch has no operand.
     pub(crate) nothing: wgpu::Buffer,
     pub(crate) choices: Mutex<Choices>,
+    /// Most bytes of one binding.
+    pub(crate) binding_bytes_max: usize,
     pipeline_layout: wgpu::PipelineLayout,
     pipelines: Mutex<HashMap<String, wgpu::ComputePipeline>>,
     cache: Option<Arc<wgpu::PipelineCache>>,
@@ -62,8 +64,10 @@ impl Engine {
             Ok((layout, pipeline_layout))
         })?;
         let nothing = device.buffer("nothing", ALIGNMENT, wgpu::BufferUsages::STORAGE)?;
+        let binding_bytes_max = usize::try_from(limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)).unwrap_or(usize::MAX);
+        let binding_bytes_max = binding_bytes_max / ALIGNMENT * ALIGNMENT;
         let choices = Mutex::new(Choices::new(&device, precision));
-        Ok(Engine { device, precision, layout, nothing, choices, pipeline_layout, pipelines: Mutex::default(), cache })
+        Ok(Engine { device, precision, layout, nothing, choices, binding_bytes_max, pipeline_layout, pipelines: Mutex::default(), cache })
     }
 
     /// The pipeline of a shader, compiled when it is asked for first.
@@ -107,12 +111,6 @@ impl Engine {
     /// Bytes of workgroup memory that a shader may use.
     pub(crate) fn shared_bytes(&self) -> usize {
         self.device.device.limits().max_compute_workgroup_storage_size as usize
-    }
-
-    /// Most bytes of one binding.
-    pub(crate) fn binding_bytes_max(&self) -> usize {
-        let limits = self.device.device.limits();
-        usize::try_from(limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)).unwrap_or(usize::MAX) / ALIGNMENT * ALIGNMENT
     }
 }
 

@@ -21,7 +21,8 @@ pub struct GpuOptions {
     pub precision: Option<Precision>,
     /// Where measurements and compiled shaders are kept; `None`: nowhere.
     pub cache_dir: Option<PathBuf>,
-    /// How long preparing a plan may measure variants, in seconds; what has not been measured is chosen by rule.
+    /// How long preparing a plan may measure variants, in seconds; what has not been measured is chosen by rule, and so is all
+    /// on a program on the CPU.
     pub measure_seconds_max: f64,
     /// What programs may take.
     pub budget: Budget,
@@ -150,7 +151,8 @@ impl GpuExecutor {
     pub(crate) fn prepare_program(&self, plan: Plan) -> Result<GpuProgram, PlanError> {
         let program = self.program(plan)?;
         // Without measurements the rules choose, so that their failure is none of the plan's.
-        if tune::measure(&program, self.options.measure_seconds_max).unwrap_or(false)
+        if self.engine.device.info.hardware
+            && tune::measure(&program, self.options.measure_seconds_max).unwrap_or(false)
             && let Some(store) = &self.store
         {
             store.keep(&self.engine);

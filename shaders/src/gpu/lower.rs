@@ -18,6 +18,8 @@ pub(crate) struct Extent {
     pub(crate) tokens: usize,
     /// Tiles of [`attention::QUERIES`] tokens, each within one text.
     pub(crate) tiles: usize,
+    /// Tokens of the longest text.
+    pub(crate) longest: usize,
 }
 
 impl Extent {
@@ -87,6 +89,8 @@ impl Launch {
 pub(crate) enum Kernel {
     /// One shader for all sizes.
     Fixed(wgpu::ComputePipeline, Box<dyn Fn(&Extent) -> Launch + Send + Sync>),
+    /// The first shader that takes texts as long as the longest.
+    ByLength(Vec<(usize, wgpu::ComputePipeline)>, Box<dyn Fn(&Extent) -> Launch + Send + Sync>),
     /// The variant depends on the size.
     Product(Box<gemm::Product>),
 }
@@ -107,6 +111,11 @@ impl Dispatch {
     pub(crate) fn launch(&self, engine: &Engine, extent: &Extent) -> Result<(wgpu::ComputePipeline, Launch), GpuError> {
         match &self.kernel {
             Kernel::Fixed(pipeline, launch) => Ok((pipeline.clone(), launch(extent))),
+            Kernel::ByLength(pipelines, launch) => {
+                let fitting = pipelines.iter().find(|(length, _)| extent.longest <= *length);
+                let (_, pipeline) = fitting.ok_or_else(|| GpuError::Failed(format!("{} has no shader for this length", self.name)))?;
+                Ok((pipeline.clone(), launch(extent)))
+            }
             Kernel::Product(product) => product.launch(engine, extent),
         }
     }
@@ -203,7 +212,7 @@ impl Lowering<'_> {
         if let Some(index) = self.known.get(&(id, form)) {
             return Ok(Operand::Weights(*index));
         }
-        let (have, need) = (self.engine.binding_bytes_max() as u64, form.bytes() as u64);
+        let (have, need) = (self.engine.binding_bytes_max as u64, form.bytes() as u64);
         if need > have {
             return Err(GpuError::Limit { what: "bytes of a storage buffer", need, have });
         }

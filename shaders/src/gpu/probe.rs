@@ -4,6 +4,7 @@ use super::device::GpuError;
 use super::engine::{ALIGNMENT, Engine, OPERANDS, PARAMETERS_STRIDE, grid};
 use super::source::{Precision, Source, range};
 use super::timing::Timer;
+use std::time::{Duration, Instant};
 
 /// Invocations of a workgroup.
 const WORKGROUP: usize = 256;
@@ -15,6 +16,14 @@ const COPY_BYTES_SOFTWARE: usize = 8 << 20;
 const SUMS: usize = 8;
 /// Repetitions, of which the fastest counts.
 const ROUNDS: usize = 4;
+
+/// Rounds of a warm-up without a faster one, after which the clocks count as steady.
+const STEADY_ROUNDS: usize = 8;
+/// The longest warm-up.
+const WARM_UP_MAX: Duration = Duration::from_millis(1500);
+/// Work of a round of the warm-up.
+const WARM_UP_LENGTH: usize = 2048;
+const WARM_UP_WORKGROUPS: usize = 132 * 32;
 
 /// One measured peak.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,10 +56,31 @@ pub(crate) fn cooperative_source(rounds: usize) -> String {
         .finish()
 }
 
+/// Keeps the device busy until its clocks no longer rise: an idle device runs slowly, and what is measured first would look
+/// slower than what is measured last.
+pub(crate) fn warm_up(engine: &Engine) -> Result<(), GpuError> {
+    if !engine.device.info.hardware {
+        return Ok(());
+    }
+    let buffers = [
+        engine.device.buffer("probe", 1 << 20, wgpu::BufferUsages::STORAGE)?,
+        engine.device.buffer("probe", 1 << 20, wgpu::BufferUsages::STORAGE)?,
+    ];
+    let started = Instant::now();
+    let (mut best, mut steady) = (f64::INFINITY, 0);
+    while steady < STEADY_ROUNDS && started.elapsed() < WARM_UP_MAX {
+        let seconds = fastest(engine, "fma", fma_source(Precision::F32, WARM_UP_LENGTH), &buffers, WARM_UP_WORKGROUPS)?;
+        steady = if seconds < 0.98 * best { 0 } else { steady + 1 };
+        best = best.min(seconds);
+    }
+    Ok(())
+}
+
 /// Measures all that the device offers.
 pub(crate) fn peaks(engine: &Engine) -> Result<Vec<Peak>, GpuError> {
+    warm_up(engine)?;
     let hardware = engine.device.info.hardware;
-    let bytes = if hardware { COPY_BYTES } else { COPY_BYTES_SOFTWARE }.min(engine.binding_bytes_max());
+    let bytes = if hardware { COPY_BYTES } else { COPY_BYTES_SOFTWARE }.min(engine.binding_bytes_max);
     let storage = wgpu::BufferUsages::STORAGE;
     let buffers = [engine.device.buffer("probe", bytes, storage)?, engine.device.buffer("probe", bytes, storage)?];
     let mut peaks = Vec::new();

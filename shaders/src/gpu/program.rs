@@ -60,11 +60,12 @@ pub(crate) enum Part<'a> {
 impl Part<'_> {
     pub(crate) fn extent(&self) -> Extent {
         match self {
-            Part::Pixels { items, .. } => Extent { items: *items, tokens: 0, tiles: 0 },
+            Part::Pixels { items, .. } => Extent { items: *items, tokens: 0, tiles: 0, longest: 0 },
             Part::Texts(texts) => Extent {
                 items: texts.len(),
                 tokens: texts.iter().map(|text| text.len()).sum(),
                 tiles: texts.iter().map(|text| text.len().div_ceil(attention::QUERIES)).sum(),
+                longest: texts.iter().map(|text| text.len()).max().unwrap_or(0),
             },
         }
     }
@@ -74,7 +75,7 @@ impl Extent {
     /// The size whose memory and bindings a run of this size uses.
     pub(crate) fn bucket(&self) -> Extent {
         let up = |count: usize| if count == 0 { 0 } else { count.next_power_of_two() };
-        Extent { items: up(self.items), tokens: up(self.tokens), tiles: up(self.tiles) }
+        Extent { items: up(self.items), tokens: up(self.tokens), tiles: up(self.tiles), longest: 0 }
     }
 }
 
@@ -141,11 +142,11 @@ impl GpuProgram {
             _ => (1, budget.pictures_max),
         };
         let limits = self.engine.device.device.limits();
-        let binding_max = self.engine.binding_bytes_max();
+        let binding_max = self.engine.binding_bytes_max;
         let fits = |rows: usize| {
             let bucket = match self.shapes[0] {
-                Shape::Tokens { .. } => Extent { items: rows.min(TEXTS_MAX), tokens: rows, tiles: rows },
-                _ => Extent { items: rows, tokens: 0, tiles: 0 },
+                Shape::Tokens { .. } => Extent { items: rows.min(TEXTS_MAX), tokens: rows, tiles: rows, longest: 0 },
+                _ => Extent { items: rows, tokens: 0, tiles: 0, longest: 0 },
             };
             let layout = self.layout(&bucket);
             let sections = slot::Sections::new(self.shapes[0], &bucket);

@@ -53,6 +53,13 @@ pub(crate) fn run(executor: &GpuExecutor) -> Result<Vec<Finding>, GpuError> {
         }
         findings.push(finding);
     }
+    if executor.engine.choices().cooperative_attention {
+        let finding = attention(executor)?;
+        if !finding.passed {
+            executor.engine.choices().cooperative_attention = false;
+        }
+        findings.push(finding);
+    }
     let finding = plans(executor, "all kernels")?;
     if !finding.passed {
         return Err(GpuError::SelfTest(format!("results differ from the CPU's by {:.1e} of their length", finding.error)));
@@ -77,6 +84,20 @@ fn products(executor: &GpuExecutor, variant: Variant) -> Result<Finding, GpuErro
         worst = worst.max(difference(executor, synthetic::products(depth, wide), Input::Tokens(&texts))?);
     }
     Ok(Finding { name: variant.name(), error: worst, passed: worst <= tolerance(executor.engine.precision) })
+}
+
+/// Attention whose heads fill cooperative matrices, over texts of each length that has its own shader.
+fn attention(executor: &GpuExecutor) -> Result<Finding, GpuError> {
+    let mut worst: f64 = 0.0;
+    for (causal, count) in [(false, 6), (true, 6), (true, 12)] {
+        let texts = synthetic::small_texts(count);
+        let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+        for head_width in [32, 64] {
+            worst = worst.max(difference(executor, synthetic::heads(2, head_width, causal), Input::Tokens(&texts))?);
+        }
+    }
+    let passed = worst <= tolerance(executor.engine.precision);
+    Ok(Finding { name: "cooperative attention".to_owned(), error: worst, passed })
 }
 
 /// The plans with every kernel.

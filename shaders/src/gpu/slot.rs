@@ -312,10 +312,10 @@ mod tests {
 
     #[test]
     fn sections_are_aligned_and_apart() {
-        let extent = Extent { items: 3, tokens: 70, tiles: 5 };
+        let extent = Extent { items: 3, tokens: 70, tiles: 5, longest: 40 };
         let Sections { input, segments, tiles } = Sections::new(Shape::Tokens { length_max: 40 }, &extent);
         assert_eq!((input.clone(), segments.clone(), tiles.clone()), (0..768, 768..1024, 1024..1280));
-        let extent = Extent { items: 2, tokens: 0, tiles: 0 };
+        let extent = Extent { items: 2, tokens: 0, tiles: 0, longest: 0 };
         assert_eq!(Sections::new(Shape::Pixels { height: 9, width: 13 }, &extent).bytes(), 768);
     }
 

@@ -1,4 +1,5 @@
 //! Shaders without a device, and plans on a software device against the CPU.
 
 mod plans;
+mod properties;
 mod shaders;

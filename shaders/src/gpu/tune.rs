@@ -5,6 +5,7 @@ use super::choices::{Class, Measured};
 use super::device::GpuError;
 use super::gemm::Product;
 use super::lower::{Extent, Kernel};
+use super::probe;
 use super::program::GpuProgram;
 use super::slot::{Recording, Slot};
 use super::timing::Timer;
@@ -28,9 +29,9 @@ const HOPELESS: f64 = 2.0;
 pub(crate) fn extents(program: &GpuProgram) -> Vec<Extent> {
     let texts = matches!(program.shapes[0], Shape::Tokens { .. });
     let sizes: Vec<Extent> = if texts {
-        TEXTS.map(|[items, tokens]| Extent { items, tokens, tiles: items }).into()
+        TEXTS.map(|[items, tokens]| Extent { items, tokens, tiles: items, longest: tokens / items }).into()
     } else {
-        PICTURES.map(|items| Extent { items, tokens: 0, tiles: 0 }).into()
+        PICTURES.map(|items| Extent { items, tokens: 0, tiles: 0, longest: 0 }).into()
     };
     sizes.into_iter().filter(|extent| extent.items.max(extent.tokens) <= program.batch_max()).collect()
 }
@@ -55,6 +56,7 @@ pub(crate) fn measure(program: &GpuProgram, seconds_max: f64) -> Result<bool, Gp
     if jobs.is_empty() || seconds_max <= 0.0 {
         return Ok(false);
     }
+    probe::warm_up(engine)?;
     let mut timer = Timer::new(&engine.device, 2)?;
     program.with_slot(|slot| {
         for (class, index, extent, _) in jobs {
@@ -83,29 +85,28 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// The fastest of the variants that suit.
+    /// The fastest of the variants that suit. They are measured in turn, so that a device that grows faster or slower meanwhile
+    /// favours none.
     fn best(&self, timer: &mut Timer) -> Result<Option<Measured>, GpuError> {
         let engine = &self.program.engine;
         let variants = engine.choices().variants.clone();
-        let mut best: Option<Measured> = None;
+        let mut candidates = Vec::new();
         for variant in variants.into_iter().filter(|variant| variant.suits(self.rows)) {
             let launch = self.product.launch_with(engine, variant, self.rows)?;
-            let bound = best.map_or(f64::INFINITY, |best| best.seconds);
             // The first run compiles.
             let first = self.seconds(timer, &launch, 1)?.min(self.seconds(timer, &launch, 1)?);
-            if first > HOPELESS * bound + ROUND_SECONDS {
-                continue;
-            }
-            let count = ((ROUND_SECONDS / first.max(1e-7)) as usize).clamp(1, DISPATCHES_MAX);
-            let mut seconds = f64::INFINITY;
-            for _ in 0..ROUNDS {
-                seconds = seconds.min(self.seconds(timer, &launch, count)?);
-            }
-            if seconds < bound {
-                best = Some(Measured { variant, seconds });
+            candidates.push((variant, launch, first));
+        }
+        for _ in 0..ROUNDS {
+            let best = candidates.iter().map(|(_, _, seconds)| *seconds).fold(f64::INFINITY, f64::min);
+            candidates.retain(|(_, _, seconds)| *seconds <= HOPELESS * best + ROUND_SECONDS / 100.0);
+            for (_, launch, seconds) in &mut candidates {
+                let count = ((ROUND_SECONDS / seconds.max(1e-7)) as usize).clamp(1, DISPATCHES_MAX);
+                *seconds = seconds.min(self.seconds(timer, launch, count)?);
             }
         }
-        Ok(best)
+        let best = candidates.into_iter().min_by(|(_, _, a), (_, _, b)| a.total_cmp(b));
+        Ok(best.map(|(variant, _, seconds)| Measured { variant, seconds }))
     }
 
     /// Seconds of one of `count` dispatches in a row.

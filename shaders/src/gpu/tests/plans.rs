@@ -3,8 +3,8 @@
 use crate::gpu::device::Device;
 use crate::gpu::executor::FEATURES;
 use crate::gpu::source::Precision;
-use crate::gpu::{AdapterChoice, Budget, GpuError, GpuExecutor, GpuOptions};
-use crate::synthetic::{small_image, small_text, small_texts};
+use crate::gpu::{AdapterChoice, Budget, GpuError, GpuExecutor, GpuOptions, report_device, report_plan, tune};
+use crate::synthetic::{numbers, small_image, small_text, small_texts};
 use crate::{Activation, CpuExecutor, Executor, Input, Isa, Normalisation, Plan, Program, RunError, Shape, Window};
 use std::sync::Arc;
 
@@ -120,5 +120,50 @@ fn large_inputs_take_the_staging_buffer_again_and_again() {
         let picture = vec![value; 256 * 400 * 3];
         let means = program.run(Input::Pixels(&picture)).expect("runs").remove(0);
         assert_close("mean", &means, &[f32::from(value) * 111.0], 1e-5);
+    }
+}
+
+#[test]
+fn variants_are_measured_most_used_first_and_then_chosen() {
+    let Some(executor) = software(Precision::F32, Budget { pictures_max: 1, ..Budget::default() }) else { return };
+    let program = executor.program(small_image().expect("valid")).expect("fits");
+    assert_eq!(tune::measure(&program, 0.0), Ok(false));
+    assert_eq!(tune::measure(&program, 60.0), Ok(true));
+    let measured = executor.engine.choices().measured.clone();
+    let (class, best) = measured.iter().next().expect("products were measured");
+    assert!(best.seconds > 0.0);
+    assert_eq!(executor.engine.variant(1 << class.rows_power, class.depth, class.columns), best.variant);
+    assert_eq!(tune::measure(&program, 60.0), Ok(false), "what is known is not measured again");
+}
+
+#[test]
+fn a_report_tells_the_device_and_the_plan() {
+    let Some(executor) = software(Precision::F32, Budget::default()) else { return };
+    let device = report_device(&executor).expect("it works");
+    assert!(device.peaks.len() >= 2 && device.peaks.iter().all(|peak| peak.per_second > 0.0), "{device}");
+    let steps = small_text().expect("valid").steps().len();
+    let report = report_plan(&executor, small_text().expect("valid"), &[1, 3], 0.01).expect("it works");
+    assert_eq!((report.rates.len(), report.kernels.len(), report.kernels[0].1.len()), (4, 2, steps));
+    assert!(report.rates.iter().all(|rate| rate.items_per_second > 0.0) && report.memory_bytes > 0);
+    assert!(report.text(true).contains("attention") && !report.choices.is_empty());
+}
+
+#[test]
+fn a_table_too_large_for_a_binding_is_read_on_the_cpu() {
+    for precision in [Precision::F32, Precision::F16] {
+        let Some(mut executor) = software(precision, Budget { tokens_max: 256, ..Budget::default() }) else { return };
+        Arc::get_mut(&mut executor.engine).expect("not shared yet").binding_bytes_max = 32 << 10;
+        let (mut plan, tokens) = Plan::new("table", Shape::Tokens { length_max: 9 }).expect("valid");
+        let words = plan.constant("words", &[4000, 12], numbers(1, 48_000)).expect("valid");
+        let places = plan.constant("places", &[9, 12], numbers(2, 108)).expect("valid");
+        let x = plan.embed(tokens, words, places).expect("fits");
+        let mean = plan.mean(x).expect("fits");
+        plan.output(mean).expect("a vector");
+        let program = executor.program(plan.clone()).expect("fits");
+        assert!(program.gathered.is_some() && program.dispatches.len() == 1);
+        let texts: Vec<Vec<u32>> = (1..40).map(|text| (0..1 + text % 9).map(|place| text * 101 % 4000 + place).collect()).collect();
+        let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+        let want = cpu(plan).run(Input::Tokens(&texts)).expect("fits").remove(0);
+        assert_close("means", &program.run(Input::Tokens(&texts)).expect("runs")[0], &want, tolerance(precision));
     }
 }

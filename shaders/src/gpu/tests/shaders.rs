@@ -123,6 +123,21 @@ fn attention_of_any_head() {
 }
 
 #[test]
+fn attention_by_cooperative_matrices() {
+    for length in attention::LENGTHS {
+        for head_width in [16, 32, 64, 80, 128] {
+            for causal in [false, true] {
+                let text = attention::cooperative_source(length, head_width, causal);
+                let bytes = check(&format!("attention {head_width}"), &text, Precision::F16, valid::Capabilities::COOPERATIVE_MATRIX);
+                assert_eq!(Some(bytes), attention::cooperative_bytes(length, head_width));
+            }
+        }
+    }
+    assert!(attention::cooperative_bytes(64, 64).is_some_and(|bytes| bytes <= 3 * SHARED_BYTES_MAX));
+    assert_eq!((attention::cooperative_bytes(64, 24), attention::cooperative_bytes(64, 144)), (None, None));
+}
+
+#[test]
 fn halves_and_cooperative_matrices_are_refused_where_the_device_lacks_them() {
     let refused = |text: &str, capabilities| {
         let module = wgsl::parse_str(text).expect("it parses");
