@@ -294,7 +294,7 @@ impl Ground {
 impl Views {
     fn open(config: &Config, ground: &Ground, models_dir: PathBuf, settings: Arc<[Setting]>) -> Result<Self, HouseError> {
         let machine = |error: std::io::Error| HouseError::Machine(error.to_string());
-        let models = Arc::new(vision::InstalledModels::new(&models_dir));
+        let models = Arc::new(vision::InstalledModels::new(&models_dir).choosing(&config.vision.image_model, &config.vision.text_model));
         let nightwing = vision::View::open(&ground.data.vectors(), &ground.data.pictures(), Arc::clone(&ground.store), models.as_ref());
         let nightwing = Arc::new(nightwing.map_err(|error| HouseError::Data(error.to_string()))?);
         let watchtower = Arc::new(catalog::View::new());

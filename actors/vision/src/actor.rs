@@ -103,8 +103,9 @@ impl Actor for Nightwing {
     async fn handle(&self, myself: ActorRef<Self::Msg>, mail: Self::Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         let Some((context, message)) = mail.open() else { return Ok(()) };
         match message {
-            VisionMsg::EmbedTexts { texts, reply } => {
-                query::answer(&state.args, state.text.embedder.clone(), context, Ask::Texts(texts), reply);
+            VisionMsg::EmbedTexts { texts, space, reply } => {
+                let embedder = state.line(space).embedder.clone();
+                query::answer(&state.args, embedder, context, Ask::Texts(texts, space), reply);
             }
             VisionMsg::EmbedImages { images, reply } => {
                 query::answer(&state.args, state.image.embedder.clone(), context, Ask::Images(images), reply);
@@ -193,6 +194,7 @@ impl State {
             threads: Arc::clone(&args.threads),
             thumbnails: args.view.thumbnails().clone(),
             vectors: Arc::clone(&file),
+            preprocessing: embedder.preprocessing(),
         };
         let round = Round { args, embedder, file, pictures };
         let myself = myself.clone();

@@ -41,6 +41,10 @@ pub struct Config {
     pub thumbnail_quality: u8,
     /// How often newly installed models are looked for, and queues without being woken.
     pub tick_interval_ms: u64,
+    /// The name of the model of pictures; empty takes the manifest's first.
+    pub image_model: String,
+    /// The name of the model of texts; empty takes the manifest's first.
+    pub text_model: String,
     /// Downloads.
     pub fetch: FetchConfig,
 }
@@ -64,6 +68,8 @@ impl Default for Config {
             thumbnail_side_max: 480,
             thumbnail_quality: 82,
             tick_interval_ms: 5_000,
+            image_model: String::new(),
+            text_model: String::new(),
             fetch: FetchConfig::default(),
         }
     }

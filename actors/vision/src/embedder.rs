@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use protocol::vision::{ModelInfo, Space, VisionError};
 
-use crate::logic::picture::{INPUT_SIDE, Pixels};
-use crate::models::{self, ImageModel, TextModel};
-use crate::packages::{Manifest, ModelPackage};
+use crate::logic::picture::Pixels;
+use crate::logic::preprocessing::Preprocessing;
+use crate::models::{self, ImageModel, LoadedModel, ModelError, ModelFiles};
+use crate::packages::{Manager, Manifest, ModelPackage};
+use shaders::CpuExecutor;
 
 /// One input of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,14 @@ pub enum Input {
 pub trait Embedder: Send + Sync {
     /// What it is.
     fn info(&self) -> &ModelInfo;
+    /// How pictures are prepared for it.
+    fn preprocessing(&self) -> Preprocessing {
+        Preprocessing::LITE0
+    }
+    /// Whether texts are among its inputs.
+    fn reads_texts(&self) -> bool {
+        self.info().reads_texts
+    }
     /// One vector for each input, `[dimensions]`, of any length; the error is for people.
     fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, String>;
 }
@@ -34,106 +44,127 @@ pub trait ModelSource: Send + Sync {
     fn load(&self, space: Space) -> Result<Arc<dyn Embedder>, String>;
 }
 
-/// The models that the manifest names, from a folder.
+/// The models of the manifest and those that users have added, from a folder.
 #[derive(Clone, Debug)]
 pub struct InstalledModels {
     models_dir: PathBuf,
-    manifest: Arc<Manifest>,
+    /// The names of those to use; empty for the manifest's first of a kind.
+    chosen: Chosen,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Chosen {
+    image: String,
+    text: String,
 }
 
 impl InstalledModels {
-    /// Models below `models_dir`, one folder each; nothing need be there yet.
+    /// Models below `models_dir`, one folder each; nothing need be there yet. The manifest's first model of each kind is used.
     pub fn new(models_dir: &Path) -> Self {
-        Self { models_dir: models_dir.to_owned(), manifest: Arc::new(Manifest::compiled_in()) }
+        Self { models_dir: models_dir.to_owned(), chosen: Chosen::default() }
+    }
+
+    /// Uses the models of these names; an empty name leaves the choice to the manifest.
+    #[must_use]
+    pub fn choosing(self, image: &str, text: &str) -> Self {
+        Self { chosen: Chosen { image: image.to_owned(), text: text.to_owned() }, ..self }
+    }
+
+    /// The model for a space. The folder is read anew: users add models while the house runs.
+    fn package(&self, space: Space) -> Option<ModelPackage> {
+        let name = if space == Space::Image { &self.chosen.image } else { &self.chosen.text };
+        let manifest = Manifest::with_added(&self.models_dir);
+        let found = if name.is_empty() { manifest.default_for(space) } else { manifest.find(name).filter(|model| model.space == space) };
+        found.cloned()
     }
 }
 
 impl ModelSource for InstalledModels {
     fn installed(&self, space: Space) -> Option<ModelInfo> {
-        let model = self.manifest.default_for(space)?;
+        let model = self.package(space)?;
         model.is_present(&self.models_dir).then(|| model.info())
     }
 
     fn load(&self, space: Space) -> Result<Arc<dyn Embedder>, String> {
-        let model = self.manifest.default_for(space).ok_or_else(|| format!("the manifest names no {} model", space.as_str()))?;
-        load(model, &model.folder(&self.models_dir))
+        let model = self.package(space).ok_or_else(|| format!("there is no {} model of that name", space.as_str()))?;
+        open(&model, &model.folder(&self.models_dir))
     }
 }
 
 /// Reads a model's files and builds what runs it.
-fn load(package: &ModelPackage, folder: &Path) -> Result<Arc<dyn Embedder>, String> {
+pub(crate) fn open(package: &ModelPackage, folder: &Path) -> Result<Arc<dyn Embedder>, String> {
     let read = |ending: &str| {
         let file =
             package.files.iter().find(|file| file.name.ends_with(ending)).ok_or_else(|| format!("the manifest names no {ending} file"))?;
         std::fs::read(folder.join(&file.name)).map_err(|error| format!("{}: {error}", file.name))
     };
-    let info = package.info();
-    let (embedder, dimensions): (Arc<dyn Embedder>, usize) = match package.space {
-        Space::Image => {
-            let model = models::load_image_model(&read(".pth")?).map_err(|error| error.to_string())?;
-            if model.input_side() != INPUT_SIDE {
-                return Err(format!("it takes pictures of {} pixels, not {INPUT_SIDE}", model.input_side()));
-            }
-            let dimensions = model.dimensions();
-            (Arc::new(Pictures { info, model }), dimensions)
-        }
-        Space::Text => {
-            let model = models::load_text_model(&read(".safetensors")?, &read(".json")?).map_err(|error| error.to_string())?;
-            let dimensions = model.dimensions();
-            (Arc::new(Texts { info, model }), dimensions)
+    let text = |error: ModelError| error.to_string();
+    let loaded = match (package.manager, package.space) {
+        (Manager::Folder, _) => models::load(&ModelFiles::new(folder), &CpuExecutor::new(1)).map_err(text)?,
+        (Manager::Pip, Space::Image) => LoadedModel { image: Some(models::load_image_model(&read(".pth")?).map_err(text)?), text: None },
+        (Manager::Pip, Space::Text) => {
+            let model = models::load_text_model(&read(".safetensors")?, &read(".json")?).map_err(text)?;
+            LoadedModel { image: None, text: Some(model) }
         }
     };
-    if dimensions == package.dimensions {
-        Ok(embedder)
-    } else {
-        Err(format!("it has {dimensions} dimensions, the manifest says {}", package.dimensions))
+    let dimensions = loaded.dimensions();
+    if loaded.space() != package.space || loaded.reads_texts() != package.reads_texts() || dimensions != package.dimensions {
+        return Err(format!("it has {dimensions} dimensions, the manifest says {}, or is of another kind", package.dimensions));
     }
+    Ok(Arc::new(Loaded { info: package.info(), model: loaded }))
 }
 
-struct Pictures {
+/// A model of pictures, of texts, or of both.
+struct Loaded {
     info: ModelInfo,
-    model: ImageModel,
+    model: LoadedModel,
 }
 
-impl Embedder for Pictures {
+impl Embedder for Loaded {
     fn info(&self) -> &ModelInfo {
         &self.info
     }
 
-    fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, String> {
-        let mut pixels = Vec::with_capacity(inputs.len() * INPUT_SIDE * INPUT_SIDE * 3);
-        for input in inputs {
-            let Input::Picture(picture) = input else { return Err("a text for an image model".to_owned()) };
-            pixels.extend_from_slice(&picture.0);
-        }
-        let flat = self.model.embed(&pixels, inputs.len()).map_err(|error| error.to_string())?;
-        Ok(rows(&flat, self.info.dimensions))
-    }
-}
-
-struct Texts {
-    info: ModelInfo,
-    model: TextModel,
-}
-
-impl Embedder for Texts {
-    fn info(&self) -> &ModelInfo {
-        &self.info
+    fn preprocessing(&self) -> Preprocessing {
+        self.model.image.as_ref().map_or(Preprocessing::LITE0, ImageModel::preprocessing)
     }
 
     fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, String> {
-        let mut texts = Vec::with_capacity(inputs.len());
+        let (mut pixels, mut pictures, mut texts) = (Vec::new(), 0, Vec::new());
         for input in inputs {
-            let Input::Text(text) = input else { return Err("a picture for a text model".to_owned()) };
-            texts.push(text.as_str());
+            match input {
+                Input::Picture(picture) => {
+                    pixels.extend_from_slice(&picture.0);
+                    pictures += 1;
+                }
+                Input::Text(text) => texts.push(text.as_str()),
+            }
         }
-        let flat = self.model.embed(&texts).map_err(|error| error.to_string())?;
-        Ok(rows(&flat, self.info.dimensions))
+        let pictures = self.pictures(&pixels, pictures)?;
+        let texts = self.texts(&texts)?;
+        let dimensions = self.info.dimensions;
+        let (mut pictures, mut texts) = (pictures.chunks_exact(dimensions), texts.chunks_exact(dimensions));
+        let next = |input: &Input| if matches!(input, Input::Picture(_)) { pictures.next() } else { texts.next() };
+        Ok(inputs.iter().map(next).map(|vector| vector.unwrap_or_default().to_vec()).collect())
     }
 }
 
-fn rows(flat: &[f32], dimensions: usize) -> Vec<Vec<f32>> {
-    flat.chunks_exact(dimensions).map(<[f32]>::to_vec).collect()
+impl Loaded {
+    fn pictures(&self, pixels: &[u8], count: usize) -> Result<Vec<f32>, String> {
+        match &self.model.image {
+            _ if count == 0 => Ok(Vec::new()),
+            None => Err("a picture for a text model".to_owned()),
+            Some(model) => model.embed(pixels, count).map_err(|error| error.to_string()),
+        }
+    }
+
+    fn texts(&self, texts: &[&str]) -> Result<Vec<f32>, String> {
+        match &self.model.text {
+            _ if texts.is_empty() => Ok(Vec::new()),
+            None => Err("a text for an image model".to_owned()),
+            Some(model) => model.embed(texts).map_err(|error| error.to_string()),
+        }
+    }
 }
 
 /// Embeds and brings every vector to length 1.

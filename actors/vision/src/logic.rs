@@ -3,3 +3,4 @@
 pub mod jobs;
 pub mod picture;
 pub mod place;
+pub mod preprocessing;

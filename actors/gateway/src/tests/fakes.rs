@@ -196,7 +196,7 @@ impl World {
     fn embed(&self, message: VisionMsg) {
         let embedding = |vector: Vec<f32>| Embedding { vector: vector.into(), content: ContentHash::default() };
         match message {
-            VisionMsg::EmbedTexts { texts, reply } => {
+            VisionMsg::EmbedTexts { texts, reply, .. } => {
                 let of = |text: &String| Ok(embedding(lock(&self.text_vectors).get(text).cloned().unwrap_or_else(|| vec![0.0, 0.0, 1.0])));
                 reply.send(texts.iter().map(of).collect());
             }
@@ -414,8 +414,13 @@ impl RegistryReader for Readers {
 
 impl VisionReader for Readers {
     fn models(&self) -> Vec<ModelInfo> {
-        let model =
-            |name: &str, space, dimensions| ModelInfo { name: name.into(), space, dimensions, fingerprint: "0123456789abcdef".into() };
+        let model = |name: &str, space, dimensions| ModelInfo {
+            name: name.into(),
+            space,
+            dimensions,
+            fingerprint: "0123456789abcdef".into(),
+            reads_texts: space == Space::Text,
+        };
         let mut models = vec![model("efficientnet-lite0", Space::Image, 2)];
         models.extend(lock(&self.0.has_text_model).then(|| model("all-minilm-l6-v2", Space::Text, 3)));
         models

@@ -245,7 +245,13 @@ impl VisionReader for Vision {
     fn models(&self) -> Vec<ModelInfo> {
         let fingerprint = self.fingerprint.lock().expect("no panic").clone();
         let model = |fingerprint: String| {
-            Space::ALL.map(|space| ModelInfo { name: "m".into(), space, dimensions: DIMENSIONS, fingerprint: fingerprint.clone() })
+            Space::ALL.map(|space| ModelInfo {
+                name: "m".into(),
+                space,
+                dimensions: DIMENSIONS,
+                fingerprint: fingerprint.clone(),
+                reads_texts: space == Space::Text,
+            })
         };
         fingerprint.into_iter().flat_map(model).collect()
     }

@@ -13,25 +13,27 @@ use crate::actor::Args;
 use crate::config::Config;
 use crate::embedder::{self, Embedder, Input};
 use crate::logic::picture::{self, PictureError};
+use crate::logic::preprocessing::Preprocessing;
 use crate::view::SpaceFile;
 
 /// What a query is made of.
 pub(crate) enum Ask {
-    Texts(Vec<String>),
+    /// Texts, into a space.
+    Texts(Vec<String>, Space),
     Images(Vec<PictureQuery>),
 }
 
 impl Ask {
     pub(crate) fn space(&self) -> Space {
         match self {
-            Self::Texts(_) => Space::Text,
+            Self::Texts(_, space) => *space,
             Self::Images(_) => Space::Image,
         }
     }
 
     fn len(&self) -> usize {
         match self {
-            Self::Texts(texts) => texts.len(),
+            Self::Texts(texts, _) => texts.len(),
             Self::Images(images) => images.len(),
         }
     }
@@ -47,6 +49,8 @@ pub(crate) fn answer(args: &Args, embedder: Option<Arc<dyn Embedder>>, context: 
     if count > EMBED_BATCH_MAX {
         return reply.send(refuse(&VisionError::TooMany(count)));
     }
+    // A model of pictures alone gives words no place among them.
+    let embedder = embedder.filter(|embedder| matches!(ask, Ask::Images(_)) || embedder.reads_texts());
     let Some((embedder, file)) = embedder.zip(args.view.space(space)) else {
         return reply.send(refuse(&VisionError::NoModel(space)));
     };
@@ -60,7 +64,7 @@ pub(crate) fn answer(args: &Args, embedder: Option<Arc<dyn Embedder>>, context: 
 
 fn embed(config: &Config, embedder: &dyn Embedder, file: &SpaceFile, ask: Ask) -> Answers {
     let started = Instant::now();
-    let batch_max = if ask.space() == Space::Image { config.image_batch_max } else { config.text_batch_max };
+    let batch_max = if matches!(ask, Ask::Images(_)) { config.image_batch_max } else { config.text_batch_max };
     let mut answers: Vec<Option<Result<Embedding, VisionError>>> = Vec::new();
     let mut inputs = Vec::new();
     let mut waiting = Vec::new();
@@ -78,11 +82,11 @@ fn embed(config: &Config, embedder: &dyn Embedder, file: &SpaceFile, ask: Ask) -
         }
     };
     match &ask {
-        Ask::Texts(texts) => {
+        Ask::Texts(texts, _) => {
             texts.iter().for_each(|text| sort_in(ContentHash::of(text.as_bytes()), &mut || Ok(Input::Text(text.clone()))));
         }
         Ask::Images(images) => {
-            let mut decoder = Decoder { config, last: None };
+            let mut decoder = Decoder { config, preprocessing: embedder.preprocessing(), last: None };
             for query in images {
                 let whole = ContentHash::of(&query.bytes);
                 let content = query.crop.map_or(whole, |crop| cropped_content(whole, crop));
@@ -114,6 +118,7 @@ fn cropped_content(whole: ContentHash, crop: Crop) -> ContentHash {
 /// Keeps the picture decoded last, for the next crop of it.
 struct Decoder<'a> {
     config: &'a Config,
+    preprocessing: Preprocessing,
     last: Option<(ContentHash, RgbImage)>,
 }
 
@@ -126,16 +131,16 @@ impl Decoder<'_> {
         };
         let (_, picture) = self.last.insert((whole, picture));
         let pixels = match query.crop {
-            Some(crop) => picture::prepare_crop(picture, crop),
-            None => picture::prepare(picture),
+            Some(crop) => picture::prepare_crop(picture, crop, &self.preprocessing),
+            None => picture::prepare(picture, &self.preprocessing),
         };
         pixels.map(Input::Picture).map_err(|error| refusal(&error))
     }
 }
 
 /// A picture's bytes as the image model takes them.
-pub(crate) fn picture_input(config: &Config, bytes: &[u8]) -> Result<Input, VisionError> {
-    picture::prepare(&decode(config, bytes)?).map(Input::Picture).map_err(|error| refusal(&error))
+pub(crate) fn picture_input(config: &Config, preprocessing: &Preprocessing, bytes: &[u8]) -> Result<Input, VisionError> {
+    picture::prepare(&decode(config, bytes)?, preprocessing).map(Input::Picture).map_err(|error| refusal(&error))
 }
 
 fn decode(config: &Config, bytes: &[u8]) -> Result<RgbImage, VisionError> {

@@ -205,7 +205,7 @@ impl Models {
 
     fn info(&self, space: Space) -> ModelInfo {
         let fingerprint = format!("fake{}", self.generation.load(Ordering::SeqCst));
-        ModelInfo { name: "fake".into(), space, dimensions: DIMENSIONS, fingerprint }
+        ModelInfo { name: "fake".into(), space, dimensions: DIMENSIONS, fingerprint, reads_texts: space == Space::Text }
     }
 }
 

@@ -145,7 +145,7 @@ async fn embed_text(app: &App, context: &Context, text: &str) -> Option<Arc<[f32
     let context = context.with_timeout(TEXT_EMBEDDING_MAX.min(context.remaining()));
     let texts = vec![text.to_owned()];
     let answers: Result<Vec<Result<_, VisionError>>, _> =
-        app.house.nightwing.call(&context, |reply| VisionMsg::EmbedTexts { texts, reply }).await;
+        app.house.nightwing.call(&context, |reply| VisionMsg::EmbedTexts { texts, space: Space::Text, reply }).await;
     answers.ok()?.into_iter().next()?.ok().map(|embedding| embedding.vector)
 }
 
