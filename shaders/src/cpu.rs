@@ -1,15 +1,18 @@
 //! Runs plans on the CPU: weights packed once for the instruction set, working memory planned once, one group of items on
-//! each thread.
+//! each thread, and all threads on one group where there are fewer groups than threads.
 //!
 //! Pictures go through the plan one at a time, so that a picture's tensors stay in cache. Texts go in groups whose tokens lie
 //! one after the other, without padding: each weight is then read once for a group instead of once for each short text.
 
-mod arena;
+pub(crate) mod arena;
 mod group;
 mod kernel;
 
+use crate::crew::{Crew, Team};
 use crate::executor::{Executor, Input, Program, RunError};
+use crate::kernels::number::Storage;
 use crate::kernels::stem;
+use crate::kernels::weights::Slab;
 use crate::plan::{Constant, Plan, PlanError, Shape, Step, TensorId};
 use crate::simd::Isa;
 use arena::{Arena, Layout, zeros};
@@ -17,11 +20,12 @@ use group::{Group, GroupInput, group_sizes};
 use kernel::{Context, Kernel, Tensors};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The executor that is always there.
-#[derive(Clone, Copy, Debug)]
+/// The executor that is always there. Its programs share its threads; clones are the same executor.
+#[derive(Clone, Debug)]
 pub struct CpuExecutor {
     isa: Isa,
-    threads: usize,
+    storage: Storage,
+    team: Arc<Team>,
 }
 
 impl CpuExecutor {
@@ -34,13 +38,20 @@ impl CpuExecutor {
     /// Uses a chosen instruction set: for tests and comparisons.
     #[must_use]
     pub fn with_isa(isa: Isa, threads: usize) -> CpuExecutor {
-        CpuExecutor { isa, threads: threads.max(1) }
+        CpuExecutor { isa, storage: Storage::F32, team: Arc::new(Team::new(threads)) }
+    }
+
+    /// Keeps the weights of the programs that it prepares from now on in `storage`; they share the threads of this executor.
+    #[must_use]
+    pub fn with_storage(self, storage: Storage) -> CpuExecutor {
+        CpuExecutor { storage, ..self }
     }
 }
 
 impl Executor for CpuExecutor {
     fn describe(&self) -> String {
-        format!("CPU, {}, {} thread{}", self.isa.name(), self.threads, if self.threads == 1 { "" } else { "s" })
+        let threads = self.team.threads();
+        format!("CPU, {}, {threads} thread{}", self.isa.name(), if threads == 1 { "" } else { "s" })
     }
 
     fn prepare(&self, plan: Plan) -> Result<Arc<dyn Program>, PlanError> {
@@ -55,12 +66,15 @@ impl Executor for CpuExecutor {
         });
         let mut uses = vec![0; constants.len()];
         steps.iter().flat_map(Step::constants).flatten().for_each(|id| uses[id.index()] += 1);
-        let kernels = steps.into_iter().map(|step| Kernel::prepare(self.isa, step, &mut constants, &mut uses)).collect();
+        let mut slab = Slab::new(self.storage, steps.iter().map(|step| Kernel::slab_len(self.isa, step, &constants)).sum());
+        let prepare = |step| Kernel::prepare(self.isa, self.storage, step, &mut constants, &mut uses, &mut slab);
+        let kernels = steps.into_iter().map(prepare).collect();
         Ok(Arc::new(CpuProgram {
             isa: self.isa,
-            threads: self.threads,
+            team: self.team.clone(),
             shapes,
             constants,
+            slab,
             kernels,
             outputs,
             layout,
@@ -72,9 +86,10 @@ impl Executor for CpuExecutor {
 
 struct CpuProgram {
     isa: Isa,
-    threads: usize,
+    team: Arc<Team>,
     shapes: Vec<Shape>,
     constants: Vec<Constant>,
+    slab: Slab,
     kernels: Vec<Kernel>,
     outputs: Vec<TensorId>,
     layout: Layout,
@@ -89,36 +104,26 @@ impl Program for CpuProgram {
         let items: usize = sizes.iter().sum();
         let mut results =
             self.outputs.iter().map(|output| zeros(items * self.item_floats(*output))).collect::<Result<Vec<_>, RunError>>()?;
-        let groups = self.groups(&sizes, &mut results);
-        let threads = self.threads.min(groups.len());
-        let queue = Mutex::new(groups.into_iter());
+        let groups: Vec<Mutex<Group<'_>>> = self.groups(&sizes, &mut results).into_iter().map(Mutex::new).collect();
         let failure = Mutex::new(None);
-        let work = || {
-            let mut arena = self.arenas.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-            loop {
-                // The lock is released before the group is worked on.
-                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some(mut group) = next else { break };
-                let part = match input {
-                    Input::Pixels(pixels) => {
-                        let picture = pixels.len() / items;
-                        GroupInput::Picture(&pixels[group.items.start * picture..][..picture])
-                    }
-                    Input::Tokens(texts) => GroupInput::Texts(&texts[group.items.clone()]),
-                };
-                if let Err(error) = self.run_group(part, &mut arena, &mut group.outputs) {
-                    *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    return;
+        let work = |index: usize, crew: &Crew<'_>| {
+            let Group { items: range, outputs } = &mut *groups[index].lock().unwrap_or_else(PoisonError::into_inner);
+            let part = match input {
+                Input::Pixels(pixels) => {
+                    let picture = pixels.len() / items;
+                    GroupInput::Picture(&pixels[range.start * picture..][..picture])
                 }
+                Input::Tokens(texts) => GroupInput::Texts(&texts[range.clone()]),
+            };
+            if let Err(error) = self.run_group(part, crew, outputs) {
+                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
-            self.arenas.lock().unwrap_or_else(PoisonError::into_inner).push(arena);
         };
-        std::thread::scope(|scope| {
-            (1..threads).for_each(|_| {
-                scope.spawn(work);
-            });
-            work();
-        });
+        let crew = self.team.crew();
+        // As long as every thread has a group of its own they do not wait for each other; the last groups are shared step by step.
+        let apart = groups.len() / crew.threads() * crew.threads();
+        crew.run(apart, &|index, _| work(index, &Crew::alone()));
+        (apart..groups.len()).for_each(|index| work(index, &crew));
         if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
         }
@@ -129,7 +134,7 @@ impl Program for CpuProgram {
         let constants: usize = self.constants.iter().map(|constant| size_of_val(&constant.data[..])).sum();
         let packed: usize = self.kernels.iter().map(Kernel::memory_bytes).sum();
         let arenas: usize = self.arenas.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Arena::memory_bytes).sum();
-        (constants + packed + arenas) as u64
+        (constants + self.slab.memory_bytes() + packed + arenas) as u64
     }
 }
 
@@ -160,7 +165,7 @@ impl CpuProgram {
                         return Err(RunError::Token { item, token: *token, vocabulary });
                     }
                 }
-                Ok(group_sizes(texts, self.threads))
+                Ok(group_sizes(texts, self.team.threads()))
             }
             _ => Err(RunError::Kind),
         }
@@ -185,11 +190,12 @@ impl CpuProgram {
             .collect()
     }
 
-    fn run_group(&self, input: GroupInput<'_>, arena: &mut Arena, outputs: &mut [&mut [f32]]) -> Result<(), RunError> {
+    fn run_group(&self, input: GroupInput<'_>, crew: &Crew<'_>, outputs: &mut [&mut [f32]]) -> Result<(), RunError> {
+        let mut arena = self.arenas.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         let rows = input.rows();
-        let context = Context { isa: self.isa, shapes: &self.shapes, constants: &self.constants, input };
+        let context = Context { isa: self.isa, crew, shapes: &self.shapes, constants: &self.constants, slab: &self.slab, input };
         let scratch = self.kernels.iter().map(|kernel| kernel.scratch(context)).max().unwrap_or(0);
-        let (memory, scratch) = arena.reserve(self.layout.floats(rows), scratch)?;
+        let (memory, scratch) = arena.reserve(self.layout.floats(rows), scratch * crew.threads())?;
         let place = |tensor: TensorId| {
             let shape = self.shapes[tensor.index()];
             let positions = input.segments(shape).last().map_or(0, |segment| segment.end);
@@ -206,6 +212,7 @@ impl CpuProgram {
         for (result, output) in outputs.iter_mut().zip(&self.outputs) {
             result.copy_from_slice(&memory[place(*output)]);
         }
+        self.arenas.lock().unwrap_or_else(PoisonError::into_inner).push(arena);
         Ok(())
     }
 }

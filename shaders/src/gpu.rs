@@ -1,6 +1,43 @@
-//! What graphics adapters this machine offers.
+//! Plans on a graphics device: what adapters this machine offers, and the executor that runs WGSL on one of them.
 //!
-//! wgpu loads Vulkan at run time, so a machine without it simply has no adapters.
+//! Each kernel is a file in `wgsl/`, its host code a file here and its twin on the CPU a file in `kernels/`, all of one name.
+//! A program records a batch as one compute pass; which variant of a kernel it uses has been measured. wgpu loads Vulkan at run time, so a machine without it simply has no adapters.
+
+mod arrange;
+mod attend;
+mod attention;
+mod choices;
+mod depthwise;
+pub(crate) mod device;
+mod elementwise;
+mod embed;
+mod engine;
+mod executor;
+mod gemm;
+mod layernorm;
+mod layout;
+mod lower;
+mod normalize;
+mod pool;
+mod probe;
+mod program;
+mod report;
+mod scale;
+mod self_test;
+mod slot;
+mod source;
+mod store;
+mod take;
+mod timing;
+mod tune;
+mod unchecked;
+
+pub use device::{AdapterChoice, GpuError};
+pub use executor::{Budget, GpuExecutor, GpuOptions};
+pub use probe::Peak;
+pub use report::{Choice, DeviceReport, KernelTime, PlanReport, Rate, report_device, report_plan};
+pub use self_test::Finding;
+pub use source::Precision;
 
 use std::future::Future;
 use std::pin::pin;
@@ -56,7 +93,10 @@ pub(crate) fn describe(info: wgpu::AdapterInfo) -> AdapterInfo {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod listing_tests {
     #[test]
     fn listing_never_panics_and_names_what_it_finds() {
         for adapter in super::adapters() {

@@ -12,10 +12,13 @@ pub(crate) mod gemm;
 pub(crate) mod layernorm;
 pub(crate) mod math;
 pub(crate) mod normalize;
+pub(crate) mod number;
 pub(crate) mod pool;
 pub(crate) mod scale;
 pub(crate) mod stem;
 pub(crate) mod take;
+pub(crate) mod target;
+pub(crate) mod weights;
 pub(crate) mod window;
 
 /// What every comparison of a variant with its scalar reference shares.

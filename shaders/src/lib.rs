@@ -5,18 +5,23 @@
 //! plans stands [`scan`], exact search over all rows.
 
 mod cpu;
+mod crew;
 pub mod dot;
 mod executor;
+pub mod failover;
 pub mod gpu;
 mod kernels;
 pub mod plan;
 pub mod scan;
 mod simd;
+pub mod synthetic;
 
 pub use cpu::CpuExecutor;
 pub use executor::{Executor, Input, Program, RunError};
+pub use failover::{Backend, Failover, FailoverState, Notice};
 pub use kernels::activation::Activation;
 pub use kernels::elementwise::Pairwise;
+pub use kernels::number::Storage;
 pub use kernels::stem::Normalisation;
 pub use kernels::take::Position;
 pub use kernels::window::{Padding, Window};

@@ -8,7 +8,6 @@
 
 mod backend;
 mod cpu;
-mod device;
 mod gpu;
 mod resident;
 mod self_test;
@@ -16,9 +15,9 @@ mod source;
 mod topk;
 mod work;
 
+pub use crate::gpu::{AdapterChoice, GpuError};
 pub use backend::{Load, Measurement, Reason, ScanBackend, measure};
 pub use cpu::{CpuScan, Rows, scan_topk};
-pub use device::{AdapterChoice, GpuError};
 pub use gpu::{GpuOptions, GpuScan};
 
 use half::f16;

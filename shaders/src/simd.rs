@@ -28,7 +28,7 @@ impl Isa {
         let mut found = vec![Isa::SCALAR];
         #[cfg(target_arch = "x86_64")]
         {
-            if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+            if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") && std::is_x86_feature_detected!("f16c") {
                 found.push(Isa(Level::Avx2));
             }
             if std::is_x86_feature_detected!("avx512f") {
@@ -94,6 +94,8 @@ pub(crate) trait Lanes: Copy {
     const TILE_ROWS: usize;
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
+    /// Loads numbers of half precision.
+    unsafe fn load_half(from: *const u16) -> Self;
     unsafe fn store(self, to: *mut f32);
     /// Loads `count` floats, the other lanes are 0.
     unsafe fn load_part(from: *const f32, count: usize) -> Self;
@@ -120,7 +122,7 @@ macro_rules! dispatch {
         $(#[$meta])*
         $vis fn $name(isa: $crate::simd::Isa, $($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
+            #[target_feature(enable = "avx2,fma,f16c")]
             fn avx2($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: this function is compiled for, and only entered on, CPUs with AVX2 and FMA.
                 unsafe { $lanes::<$crate::simd::Avx2>($($arg),*) }
@@ -188,6 +190,31 @@ mod tests {
     }
 
     dispatch! { fn probe(from: &[f32; 16], count: usize, to: &mut [f32; 16]) -> [f32; 2]; scalar, lanes }
+
+    #[inline(always)]
+    unsafe fn halves_lanes<S: Lanes>(from: &[u16; 16], to: &mut [f32; 16]) {
+        // SAFETY: 16 numbers are at least one register; the caller is compiled for S.
+        unsafe { S::load_half(from.as_ptr()).store(to.as_mut_ptr()) }
+    }
+
+    fn halves_scalar(from: &[u16; 16], to: &mut [f32; 16]) {
+        *to = from.map(|bits| half::f16::from_bits(bits).to_f32());
+    }
+
+    dispatch! { fn halves(from: &[u16; 16], to: &mut [f32; 16]); halves_scalar, halves_lanes }
+
+    #[test]
+    fn every_half_is_read_exactly() {
+        for isa in Isa::available() {
+            for bits in (0..=u16::MAX).filter(|bits| !half::f16::from_bits(*bits).is_nan()) {
+                let (mut got, from) = ([0.0; 16], [bits, 1, 0x3c00, 0xbc01, 0, 0, 0, 0, bits, 0, 0, 0, 0, 0, 0, 0]);
+                halves(isa, &from, &mut got);
+                let want = from.map(|bits| half::f16::from_bits(bits).to_f32());
+                let count = if isa.width() == 1 { 16 } else { isa.width() };
+                assert_eq!(got[..count], want[..count], "{} {bits:#06x}", isa.name());
+            }
+        }
+    }
 
     #[test]
     fn parts_touch_only_their_lanes_and_reductions_agree() {

@@ -64,6 +64,9 @@ impl Actor for Alfred {
 
 /// Carries out erasures, then seals. A failure is told and tried again in the next round.
 fn round(log: &EventLog, now_ms: i64) {
+    if let Err(error) = log.finish_forgetting() {
+        failed("erasure", &error);
+    }
     match log.pending_erasures() {
         Ok(pending) => {
             for (offset, erasure) in pending {

@@ -46,8 +46,6 @@ pub struct Config {
     pub event_requests_max: usize,
     /// The share of places in recommendations that is left to trials, 0 to 1; the first four never are.
     pub explore_share: f32,
-    /// How much the shopper counts in the order of lists whose proposer does not know the shopper, 0 to 1.
-    pub personal_strength: f32,
     /// The largest feed that is uploaded, after decompression.
     pub upload_bytes_max: u64,
     /// Requests for reading and searching at a time.
@@ -85,7 +83,6 @@ impl Default for Config {
             events_max: 10_000,
             event_requests_max: 256,
             explore_share: 0.05,
-            personal_strength: 1.0,
             upload_bytes_max: 8 << 30,
             serving_requests_max: 256,
             write_requests_max: 64,
@@ -130,10 +127,8 @@ impl Config {
             ("operations_requests_max", self.operations_requests_max as u64),
         ];
         problems.extend(positive.into_iter().filter(|(_, value)| *value == 0).map(|(name, _)| (name, "must be greater than 0".to_owned())));
-        for (name, share) in [("explore_share", self.explore_share), ("personal_strength", self.personal_strength)] {
-            if !(0.0..=1.0).contains(&share) {
-                problems.push((name, format!("{share} is not between 0 and 1")));
-            }
+        if !(0.0..=1.0).contains(&self.explore_share) {
+            problems.push(("explore_share", format!("{} is not between 0 and 1", self.explore_share)));
         }
         if self.limit_max == 0 || self.limit_max > protocol::search::HITS_MAX {
             problems.push(("limit_max", format!("must be between 1 and {}", protocol::search::HITS_MAX)));

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use bytes::Bytes;
+use domain::event::NAME_CHARS_MAX;
 use http::request::Parts;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError};
@@ -51,6 +52,19 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let media = media_type(headers);
     media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"))
+}
+
+/// A name of a shopper, session or placement: within its bound, and printable.
+pub(crate) fn name(text: String, pointer: &str) -> Result<String, Problem> {
+    let chars = text.chars().count();
+    if chars == 0 || chars > NAME_CHARS_MAX || text.chars().any(char::is_control) {
+        return Err(Problem::field(
+            pointer,
+            "invalid_value",
+            format!("must have 1 to {NAME_CHARS_MAX} characters and no control characters"),
+        ));
+    }
+    Ok(text)
 }
 
 /// Parses JSON, telling syntax from values that do not fit; a mistake names its place as a JSON pointer.

@@ -41,7 +41,7 @@ impl Default for Config {
             facts_max: 20_000,
             facts_age_ms_max: 30_000,
             names_max: 500_000,
-            checkpoint_interval_ms: 30_000,
+            checkpoint_interval_ms: 300_000,
             dirty_profiles_max: 10_000,
             strength: 1.0,
         }

@@ -9,7 +9,7 @@
 //!
 //! **Invariants.** What an acknowledged event says is in every order that is asked for once [`View`]'s progress has reached it. A
 //! killed actor goes on from a consistent pair of file and store: what it knows is what a follower from offset 0 would know, as far
-//! as the catalog has not changed meanwhile. Robots and shoppers who do not consent leave nothing; a shopper who is erased leaves
+//! as the catalog has not changed meanwhile. What robots and shoppers who do not consent do teaches nothing; a shopper who is erased leaves
 //! nothing in memory at once, and nothing on disk after the next checkpoint, which follows at once.
 //!
 //! **May forget** everything but the event log: without its file it begins again at offset 0.

@@ -100,7 +100,7 @@ impl Actor for Superman {
     async fn handle(&self, myself: ActorRef<Self::Msg>, mail: Self::Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match mail.open() {
             Some((_, RecommendMsg::Tick)) => {
-                if state.follow()? {
+                if state.follow().await? {
                     send_to_self(&myself, NAME, RecommendMsg::Tick);
                 } else {
                     state.fit();
@@ -128,8 +128,10 @@ impl Actor for Superman {
 
 impl State {
     /// Applies the next records; whether there may be more.
-    fn follow(&mut self) -> Result<bool, StoreError> {
-        let entries = self.log.read(self.offset, self.config.batch_records_max)?;
+    async fn follow(&mut self) -> Result<bool, ActorProcessingErr> {
+        let (log, from, records_max) = (self.log.clone(), self.offset, self.config.batch_records_max);
+        // What is sealed comes from a disk, or from far away.
+        let entries = tokio::task::spawn_blocking(move || log.read(from, records_max)).await??;
         let Some(last) = entries.last() else { return Ok(false) };
         let next = last.offset + 1;
         for part in entries.chunks(HOLD_RECORDS_MAX) {
@@ -175,7 +177,7 @@ impl State {
             let goes_on = || !is_stopped.load(Ordering::Relaxed);
             effects::tune(&view, &goes_on);
             match effects::fit(&log, &config, &goes_on) {
-                Ok(Some(fitted)) => view.regressions.store(Arc::new(Some(fitted))),
+                Ok(Some(fitted)) => view.replace(&view.regressions, Some(fitted)),
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "the log cannot be read for the regression"),
             }
@@ -224,7 +226,9 @@ const HOLD_RECORDS_MAX: usize = 32;
 pub(crate) fn apply(state: &mut behaviour::Behaviour, entry: &Entry) {
     match &entry.body {
         Some(LogBody::Event(event)) => {
-            if let Some((visitor, user)) = event.login() {
+            if event.is_personal()
+                && let Some((visitor, user)) = event.login()
+            {
                 state.merge(visitor.as_str(), user.as_str());
             }
             lessons(event, |done| {

@@ -78,7 +78,9 @@ pub(crate) fn copy(view: &View) -> Result<Vec<u8>, StoreError> {
 pub(crate) fn write(dir: &Path, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
     let files = StateFiles::new(dir, NAME)?;
     files.write(offset, bytes)?;
-    files.keep(&[offset])
+    // A writer that was left over from a killed actor does not take its successor's newer file away.
+    let kept: Vec<u64> = files.offsets()?.into_iter().filter(|other| *other >= offset).collect();
+    files.keep(&kept)
 }
 
 /// Reads the newest events and fits the nightly regression; `None` when it was told to stop. Blocks for seconds to minutes.
@@ -104,31 +106,30 @@ pub(crate) struct Neighbours {
 }
 
 impl Neighbours {
-    /// Looks for products that nobody knows yet and compares the ones that were not compared before. The newest come first.
+    /// Looks for products that nobody knows yet and compares some of them: those that were compared least often, of these the newest.
+    /// So all have their turn, and again when embeddings have come and others have become known.
     pub(crate) async fn acquaint(self, view: Arc<View>, newcomers_max: usize) {
         let (catalog, seen) = (self.catalog.clone(), Arc::clone(&view));
         let Ok(new) = tokio::task::spawn_blocking(move || new_products(&*catalog.snapshot(), &seen, newcomers_max)).await else { return };
         let before = view.newcomers.load_full();
         let known: HashMap<&ProductId, &Newcomer> = before.all().map(|newcomer| (&newcomer.product, newcomer)).collect();
-        let mut all = Vec::with_capacity(new.len());
-        let mut compared = 0;
-        for (product, revision) in new {
-            let kept = known.get(&product).filter(|kept| kept.revision == revision && !kept.near.is_empty());
-            let near = match kept {
-                Some(kept) => kept.near.clone(),
-                None if compared < ROUND_MAX => {
-                    compared += 1;
-                    self.near(&product, &view).await
-                }
-                None => continue,
-            };
-            let number = view.state.read().item(product.as_str());
-            if !near.is_empty() {
-                all.push(Newcomer { product, revision, number, near });
-            }
+        let newcomer = |(product, revision): (ProductId, u64)| {
+            let kept = known.get(&product).filter(|kept| kept.revision == revision);
+            let (near, compared) = kept.map_or_else(|| (Near::from([]), 0), |kept| (kept.near.clone(), kept.compared));
+            Newcomer { product, revision, number: None, near, compared }
+        };
+        let mut all: Vec<Newcomer> = new.into_iter().map(newcomer).collect();
+        all.sort_by_key(|newcomer| newcomer.compared);
+        for newcomer in all.iter_mut().take(ROUND_MAX) {
+            newcomer.near = self.near(&newcomer.product, &view).await;
+            newcomer.compared = newcomer.compared.saturating_add(1);
         }
-        metrics::gauge!("gotham_recommend_new_products").set(all.len() as f64);
-        view.newcomers.store(Arc::new(Newcomers::new(all)));
+        for newcomer in &mut all {
+            newcomer.number = view.state.read().item(newcomer.product.as_str());
+        }
+        let newcomers = Newcomers::new(all);
+        metrics::gauge!("gotham_recommend_new_products").set(newcomers.numbers().len() as f64);
+        view.replace(&view.newcomers, newcomers);
     }
 
     /// The known products most like one: by its first picture, else by its text.
@@ -214,6 +215,6 @@ pub(crate) fn tune(view: &View, goes_on: &dyn Fn() -> bool) -> [Option<Tuned>; 2
         let tuned = tuned.as_ref().filter(|tuned| tuned.queries >= TUNE_QUERIES_MIN && tuned.ndcg > tuned.ndcg_before * TUNE_GAIN_MIN)?;
         Some(tuned.blend.clone())
     };
-    view.blends.store(Arc::new(Blends { visit: better(&tuned[0]), beside: better(&tuned[1]) }));
+    view.replace(&view.blends, Blends { visit: better(&tuned[0]), beside: better(&tuned[1]) });
     tuned
 }

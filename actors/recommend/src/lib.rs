@@ -1,7 +1,7 @@
 //! Superman: recommendations from what shoppers do, up to date with the last event that was acknowledged.
 //!
-//! **Job.** Follows the event log and answers what to show next: for a shopper or a visit, beside a product, for a cart, what rises,
-//! what is bought again. **Alone owns** what was learned from behaviour ([`behaviour::Behaviour`]) and its state files.
+//! **Job.** Follows the event log and answers what to show next: for a shopper or a visit, beside a product, for a cart, what rises.
+//! **Alone owns** what was learned from behaviour ([`behaviour::Behaviour`]) and its state files.
 //!
 //! **How.** Each event changes the state by itself, in microseconds; there is no training. Readers ask on their own thread. Products
 //! that nobody knows yet are compared by their embeddings with known ones, in the background, and inherit from those. At night a

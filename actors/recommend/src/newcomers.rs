@@ -17,12 +17,16 @@ pub(crate) struct Newcomer {
     pub(crate) revision: u64,
     /// Its number in the learned state, where something was done with it already.
     pub(crate) number: Option<u32>,
+    /// Empty where nothing known is like it, or no embedding is there yet.
     pub(crate) near: Near,
+    /// How often this revision was compared.
+    pub(crate) compared: u32,
 }
 
 /// All of them, by number. A product without one in the learned state is numbered from the top down, where no learned one ever is.
 #[derive(Debug, Default)]
 pub(crate) struct Newcomers {
+    /// Of those that are like any, ascending.
     numbers: Vec<u32>,
     by_number: HashMap<u32, Newcomer>,
 }
@@ -37,7 +41,8 @@ impl Newcomers {
             })
         };
         let by_number: HashMap<u32, Newcomer> = all.into_iter().map(|newcomer| (numbered(&newcomer), newcomer)).collect();
-        let mut numbers: Vec<u32> = by_number.keys().copied().collect();
+        let is_like_any = |(_, newcomer): &(&u32, &Newcomer)| !newcomer.near.is_empty();
+        let mut numbers: Vec<u32> = by_number.iter().filter(is_like_any).map(|(number, _)| *number).collect();
         numbers.sort_unstable();
         Self { numbers, by_number }
     }
@@ -76,8 +81,10 @@ mod tests {
             revision: 1,
             number,
             near: vec![(3, 0.9), (1, 0.5)].into(),
+            compared: 1,
         };
-        let newcomers = Newcomers::new(vec![newcomer("a", None), newcomer("b", Some(7)), newcomer("c", None)]);
+        let alone = Newcomer { near: vec![].into(), ..newcomer("alone", Some(9)) };
+        let newcomers = Newcomers::new(vec![newcomer("a", None), newcomer("b", Some(7)), newcomer("c", None), alone]);
         assert_eq!(newcomers.numbers(), [7, u32::MAX - 2, u32::MAX - 1]);
         let names: Vec<&str> = newcomers.numbers().iter().filter_map(|number| newcomers.name(*number)).collect();
         assert_eq!(names, ["b", "c", "a"]);

@@ -241,6 +241,11 @@ async fn a_visitor_who_logs_in_keeps_what_was_seen() {
     stage.append(vec![visitor, login]).await;
     stage.caught_up().await;
     assert_eq!(stage.asked(Logic::RecentlyViewed, "anna", &[]), ["p1"]);
+    let seen = Event { user: None, visitor: Some("other cookie".into()), ..event(3, "", EventKind::View, "p2", 3_000) };
+    let unwilling = Event { visitor: Some("other cookie".into()), consent: Some(false), ..event(4, "anna", EventKind::View, "p3", 4_000) };
+    stage.append(vec![seen, unwilling]).await;
+    stage.caught_up().await;
+    assert_eq!(stage.asked(Logic::RecentlyViewed, "anna", &[]), ["p1"], "without consent nothing is put together");
     stage.scene.end().await;
 }
 
@@ -262,6 +267,7 @@ async fn a_product_that_nobody_knows_inherits_from_what_it_is_like() {
     let new = answer.iter().find(|candidate| candidate.product.as_str() == "new").expect("the new product is proposed");
     assert_eq!((new.reasons[0].strategy, new.reasons[0].source.as_ref().map(ToString::to_string)), ("content", Some("p1".into())));
     assert_eq!(stage.args.view.digest(), digest, "likeness is not learned state");
+    assert!(stage.args.view.stats().version > stage.args.view.stats().events, "answers change by it all the same");
     assert_eq!(stage.args.view.popularity(&[id("new"), id("p1")]).iter().map(|count| *count > 0.0).collect::<Vec<_>>(), [false, true]);
     stage.scene.end().await;
 }
@@ -333,6 +339,11 @@ async fn a_regression_has_its_say_in_lists_for_carts_and_shoppers() {
     let answer = stage.args.view.candidates(&query(Logic::ForYou, &[]), &|_| true);
     let names: Vec<&str> = answer.iter().map(|candidate| candidate.product.as_str()).collect();
     assert!(names.contains(&"b3") && !names.contains(&"b5"), "{names:?}");
+    for logic in [Logic::Popular, Logic::Trending] {
+        let query = RecommendQuery { limit: 60, ..query(logic, &[]) };
+        let names: Vec<String> = stage.args.view.candidates(&query, &|_| true).iter().map(|found| found.product.to_string()).collect();
+        assert!(names.contains(&"b3".to_owned()) && !names.contains(&"b5".to_owned()), "{logic:?} {names:?}");
+    }
     stage.scene.end().await;
 }
 

@@ -1,5 +1,8 @@
 //! What readers ask, on their own thread; it outlives the actor.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use arc_swap::ArcSwap;
 use behaviour::{Behaviour, Blend, Candidate as Found, History, Likeness, Request, Shared, Strategy, Window, with_scratch};
 use domain::{ProductId, Shopper};
@@ -19,6 +22,8 @@ pub struct View {
     pub(crate) newcomers: ArcSwap<Newcomers>,
     /// What the blends were tuned to.
     pub(crate) blends: ArcSwap<Blends>,
+    /// How often anything but the state was replaced.
+    replaced: AtomicU64,
     /// What the nightly regression found; `None` until there is one.
     pub(crate) regressions: ArcSwap<Option<Regressions>>,
     pub(crate) progress: Progress,
@@ -31,9 +36,16 @@ impl View {
             state: Shared::new(Behaviour::new(config.settings())),
             newcomers: ArcSwap::from_pointee(Newcomers::default()),
             blends: ArcSwap::default(),
+            replaced: AtomicU64::new(0),
             regressions: ArcSwap::from_pointee(None),
             progress: Progress::default(),
         }
+    }
+
+    /// Puts something in the place of what stands beside the state: answers may change by it as by an event.
+    pub(crate) fn replace<T>(&self, place: &ArcSwap<T>, with: T) {
+        place.store(Arc::new(with));
+        self.replaced.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -61,7 +73,6 @@ impl Asking<'_> {
         let like = |item: u32, visit: &mut dyn FnMut(u32, f32)| self.newcomers.like(item, visit);
         let likeness = Likeness { items: self.newcomers.numbers(), like: &like };
         let request = Request {
-            now_ms: self.state.latest_ms(),
             likeness: (!self.newcomers.is_empty()).then_some(&likeness),
             ..Request::new(limit.min(CANDIDATES_MAX)).allowing(&allow)
         };
@@ -80,10 +91,9 @@ impl Asking<'_> {
             }
             Logic::BoughtTogether => self.state.for_cart(&self.items, &request, scratch),
             Logic::ForCart => self.state.complete_cart(&self.items, &request, scratch),
-            Logic::BuyAgain => self.state.buy_again(shopper, &request),
             Logic::RecentlyViewed => self.state.recently_viewed(shopper, &request),
-            Logic::Trending => self.state.popular(Window::Hours, None, &request),
-            Logic::Popular => self.state.popular(Window::Weeks, None, &request),
+            Logic::Trending => self.state.popular(Window::Hours, &request),
+            Logic::Popular => self.state.popular(Window::Weeks, &request),
         })
     }
 
@@ -131,10 +141,14 @@ impl Recommender for View {
         let state = self.state.read();
         let items = query.products.iter().filter_map(|product| state.item(product.as_str())).collect();
         let asking = Asking { state: &state, newcomers: &newcomers, blends: &blends, query, items };
-        if let Some(list) = regressions.as_ref().as_ref().and_then(|regressions| asking.blended(regressions, allowed)) {
+        // What a shopper asked not to see is in no list, whatever it is made of.
+        let dismissed = query.shopper.as_ref().map(|shopper| state.dismissed(shopper.as_str())).unwrap_or_default();
+        let is_dismissed = |name: &str| !dismissed.is_empty() && state.item(name).is_some_and(|item| dismissed.contains(&item));
+        let allowed = |name: &str| allowed(name) && !is_dismissed(name);
+        if let Some(list) = regressions.as_ref().as_ref().and_then(|regressions| asking.blended(regressions, &allowed)) {
             return list;
         }
-        asking.found(query.limit, allowed).into_iter().filter_map(|found| asking.candidate(found)).collect()
+        asking.found(query.limit, &allowed).into_iter().filter_map(|found| asking.candidate(found)).collect()
     }
 
     fn popularity(&self, products: &[ProductId]) -> Vec<f32> {
@@ -147,6 +161,7 @@ impl Recommender for View {
         let counts = self.state.read().counts();
         BehaviourStats {
             events: counts.events,
+            version: counts.events + self.replaced.load(Ordering::Acquire),
             products: counts.items,
             shoppers: counts.shoppers,
             orders: counts.orders,

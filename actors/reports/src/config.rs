@@ -1,5 +1,6 @@
 //! Mocha's settings.
 
+use protocol::registry::EXPERIMENTS_MAX;
 use serde::{Deserialize, Serialize};
 
 use crate::logic::day::QUERY_SHOPPERS_MAX;
@@ -27,11 +28,12 @@ pub struct Config {
     pub attribution_rows_max: usize,
     /// Products in the newest lists that clicks and purchases can still be joined with; one takes about 25 bytes of memory.
     pub join_items_max: usize,
-    /// Experiments kept; the one that began first goes first.
+    /// Experiments kept; the one that began first goes first. At least as many as are defined at a time.
     pub experiments_max: usize,
-    /// Shoppers of one experiment; further ones are left out and counted. One takes about 100 bytes of memory and disk.
+    /// Shoppers of one experiment; further ones are left out, and their lists counted. One takes about 100 bytes of memory and disk.
     pub experiment_shoppers_max: usize,
-    /// Words are shown when at least so many different shoppers searched for them.
+    /// Words are shown when at least so many different shoppers searched for them. All whom nothing may be known of (no ids, or no
+    /// consent) count as one.
     pub query_shoppers_min: usize,
     /// Placements whose question is a photo.
     pub photo_placements: Vec<String>,
@@ -85,7 +87,7 @@ impl Config {
             ("queries_max", self.queries_max as i128, 10..=20_000),
             ("attribution_rows_max", self.attribution_rows_max as i128, 10..=10_000),
             ("join_items_max", self.join_items_max as i128, 1_000..=50_000_000),
-            ("experiments_max", self.experiments_max as i128, 1..=64),
+            ("experiments_max", self.experiments_max as i128, EXPERIMENTS_MAX as i128..=64),
             ("experiment_shoppers_max", self.experiment_shoppers_max as i128, 100..=5_000_000),
             ("query_shoppers_min", self.query_shoppers_min as i128, 1..=QUERY_SHOPPERS_MAX as i128),
             ("batch_records_max", self.batch_records_max as i128, 1..=16_384),

@@ -63,9 +63,14 @@ impl Engine {
     fn load(&mut self) -> Result<(), StoreError> {
         let store = Arc::clone(&self.args.store);
         let offset = consumer::load_offset(&*store, NAME)?;
+        if offset == 0 {
+            // What is kept, is kept with a later offset: anything else was left by a rebuild that ended before all was deleted.
+            let left = store.range(Keyspace::Reports, (Bound::Unbounded, Bound::Unbounded), 1)?;
+            let reason = "a rebuild ended before everything old was deleted";
+            return if left.entries.is_empty() { Ok(()) } else { Err(StoreError::Damaged(reason.into())) };
+        }
         let mark = match store.get(Keyspace::Reports, MARK_KEY)? {
             Some(bytes) => MarkRecord::unseal(MARK_KEY, &bytes)?,
-            None if offset == 0 => return Ok(()),
             None => return Err(StoreError::Damaged("where the reports stand is not stored".into())),
         };
         if offset > self.args.log.end() {
@@ -160,12 +165,14 @@ impl Engine {
         if let Some(LogBody::Erasure(erasure)) = &entry.body {
             let dates: Vec<Date> = self.state.totals.keys().copied().collect();
             for date in dates {
-                let was_open = self.state.days.contains_key(&date);
-                self.open_day(date)?;
-                if !self.state.forget_words(date, erasure) && !was_open {
-                    self.state.days.remove(&date);
-                    self.written.remove(&date);
+                if !self.state.days.contains_key(&date) {
+                    let sealed = read_range(&*self.args.store, records::queries_range(date))?;
+                    if !self.state.has_askers(&records::unseal_queries(date, &sealed)?, erasure) {
+                        continue;
+                    }
                 }
+                self.open_day(date)?;
+                self.state.forget_words(date, erasure);
                 if self.state.changed.len() >= CHANGED_DAYS_MAX {
                     self.commit()?;
                 }
@@ -176,6 +183,10 @@ impl Engine {
 
     /// Makes everything that was counted durable, together with the offset it stands for.
     pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
+        // Nothing was read. Records with this offset would be taken for what a rebuild left.
+        if self.state.offset == 0 {
+            return Ok(());
+        }
         let started = Instant::now();
         self.state.total_up();
         let mut ops = Vec::new();

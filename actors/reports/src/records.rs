@@ -8,7 +8,7 @@ use bincode::{Decode, Encode};
 use protocol::reports::{Date, DayTotals, Distinct};
 use store::{Record, StoreError};
 
-use crate::logic::day::{Counts, Day, RowCounts, RowKey};
+use crate::logic::day::{Counts, Day, QueryCounts, RowCounts, RowKey};
 use crate::logic::distinct::{DistinctRecord, DistinctSet};
 use crate::logic::report::totals;
 use crate::logic::top::{Top, TopRecord};
@@ -30,6 +30,8 @@ const EXPOSURE: u8 = b'x';
 
 /// Parts of a day, in their order on disk.
 const PARTS_OF_DAY: u8 = 8;
+/// The part with what was searched for.
+const QUERIES: u8 = 6;
 
 /// Where Mocha stands. The offset itself is the consumer's, in the same commit.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -97,10 +99,16 @@ pub(crate) fn day_range(date: Date) -> (Vec<u8>, Vec<u8>) {
 
 /// Keys of the first part of a day, which is small and has the day's numbers.
 pub(crate) fn head_range(date: Date) -> (Vec<u8>, Vec<u8>) {
-    let prefix = day_prefix(date);
-    let mut end = prefix.clone();
-    end.push(1);
-    (prefix, end)
+    part_range(date, 0)
+}
+
+/// Keys of the part of a day that has what was searched for.
+pub(crate) fn queries_range(date: Date) -> (Vec<u8>, Vec<u8>) {
+    part_range(date, QUERIES)
+}
+
+fn part_range(date: Date, number: u8) -> (Vec<u8>, Vec<u8>) {
+    (part_prefix(date, number), part_prefix(date, number + 1))
 }
 
 /// Keys of all days.
@@ -142,6 +150,10 @@ fn day_prefix(date: Date) -> Vec<u8> {
     [&[DAY][..], &number.to_be_bytes()].concat()
 }
 
+fn part_prefix(date: Date, number: u8) -> Vec<u8> {
+    [&day_prefix(date)[..], &[number]].concat()
+}
+
 /// A day as records.
 pub(crate) fn seal_day(date: Date, day: &Day) -> Result<Sealed, StoreError> {
     let mut rows: Vec<(RowKey, RowCounts)> = day.rows.iter().map(|(key, counts)| (RowKey::clone(key), counts.clone())).collect();
@@ -158,9 +170,7 @@ pub(crate) fn seal_day(date: Date, day: &Day) -> Result<Sealed, StoreError> {
     ];
     let mut sealed = Vec::new();
     for (number, part) in parts.iter().enumerate() {
-        let mut prefix = day_prefix(date);
-        prefix.push(number as u8);
-        seal_part(&prefix, part, &mut sealed)?;
+        seal_part(&part_prefix(date, number as u8), part, &mut sealed)?;
     }
     Ok(sealed)
 }
@@ -174,7 +184,7 @@ pub(crate) fn seal_trials(trials: &BTreeMap<String, Trial>) -> Result<Sealed, St
 
 /// A day from its records.
 pub(crate) fn unseal_day(date: Date, records: &[(Vec<u8>, Vec<u8>)]) -> Result<Day, StoreError> {
-    let part = |number: u8| unseal_part(&[&day_prefix(date)[..], &[number]].concat(), records);
+    let part = |number: u8| unseal_part(&part_prefix(date, number), records);
     let set = |number: u8| Ok::<_, StoreError>(DistinctSet::of_record(decode::<DistinctRecord>(&part(number)?)?));
     let rows: Vec<(RowKey, RowCounts)> = decode(&part(7)?)?;
     Ok(Day {
@@ -184,14 +194,19 @@ pub(crate) fn unseal_day(date: Date, records: &[(Vec<u8>, Vec<u8>)]) -> Result<D
         buyers: set(3)?,
         orders: set(4)?,
         products: Top::of_record(decode::<TopRecord<_>>(&part(5)?)?),
-        queries: Top::of_record(decode::<TopRecord<_>>(&part(6)?)?),
+        queries: unseal_queries(date, records)?,
         rows: rows.into_iter().map(|(key, counts)| (Arc::new(key), counts)).collect::<HashMap<_, _>>(),
     })
 }
 
+/// What a day's shoppers searched for, from the records of that part.
+pub(crate) fn unseal_queries(date: Date, records: &[(Vec<u8>, Vec<u8>)]) -> Result<Top<QueryCounts>, StoreError> {
+    Ok(Top::of_record(decode::<TopRecord<_>>(&unseal_part(&part_prefix(date, QUERIES), records)?)?))
+}
+
 /// A day's numbers from the records of its first part.
 pub(crate) fn unseal_totals(date: Date, records: &[(Vec<u8>, Vec<u8>)]) -> Result<DayTotals, StoreError> {
-    let (counts, distinct) = decode_head(&unseal_part(&[&day_prefix(date)[..], &[0]].concat(), records)?)?;
+    let (counts, distinct) = decode_head(&unseal_part(&part_prefix(date, 0), records)?)?;
     Ok(totals(&counts, distinct))
 }
 

@@ -122,7 +122,7 @@ impl Found {
     fn new(snapshots: &Snapshots, query: &SearchQuery, scope: &Scope, parts: &Parts, fused: &[Fused]) -> Self {
         let is_browsing = query.words.is_none() && query.vectors.is_empty() && query.colour.is_none();
         let mut before_filter = match (&parts.matched, is_browsing) {
-            (_, true) => scope.base.clone().unwrap_or_else(|| snapshots.columns.alive()),
+            (_, true) => scope.in_base(&snapshots.columns.alive()),
             (Some(matched), _) => scope.in_base(matched),
             (None, _) => Vec::new(),
         };

@@ -128,7 +128,10 @@ impl Sessions {
         if self.changed_bytes >= CHANGED_BYTES_MAX {
             return Ok(false);
         }
-        let batch = match self.log.read(self.offset, self.config.batch_events_max) {
+        let (log, from, events_max) = (self.log.clone(), self.offset, self.config.batch_events_max);
+        // What is sealed comes from a disk, or from far away.
+        let read = tokio::task::spawn_blocking(move || log.read(from, events_max)).await.map_err(|_| StoreError::Stopped)?;
+        let batch = match read {
             Err(StoreError::Trimmed { offset, start }) => {
                 tracing::error!(offset, start, "events are gone from the log before they were followed");
                 self.offset = start;

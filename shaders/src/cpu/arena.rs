@@ -16,22 +16,10 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Places the largest tensors first, each at the lowest offset that is free during its whole life.
+    /// Places all tensors of a plan.
     pub(crate) fn new(shapes: &[Shape], steps: &[Step], outputs: &[TensorId]) -> Layout {
-        let lives = lives(shapes.len(), steps, outputs);
-        let mut order: Vec<usize> = (0..shapes.len()).filter(|tensor| floats(shapes[*tensor]) > 0).collect();
-        order.sort_by_key(|tensor| std::cmp::Reverse(floats(shapes[*tensor])));
-        let mut places = vec![0..0; shapes.len()];
-        let mut placed: Vec<usize> = Vec::new();
-        for tensor in order {
-            let mut taken: Vec<Range<usize>> =
-                placed.iter().filter(|other| overlap(&lives[tensor], &lives[**other])).map(|other| places[*other].clone()).collect();
-            taken.sort_by_key(|range| range.start);
-            let length = floats(shapes[tensor]);
-            let start = taken.iter().fold(0, |start, range| if start + length <= range.start { start } else { start.max(range.end) });
-            places[tensor] = start..start + length;
-            placed.push(tensor);
-        }
+        let lengths: Vec<usize> = shapes.iter().map(|shape| floats(*shape)).collect();
+        let places = pack(&lengths, &lives(shapes.len(), steps, outputs));
         Layout { floats: places.iter().map(|place| place.end).max().unwrap_or(0), places }
     }
 
@@ -53,8 +41,26 @@ fn floats(shape: Shape) -> usize {
     (shape.positions().max(1) * shape.channels()).next_multiple_of(ALIGNMENT)
 }
 
+/// Places ranges of these lengths, the longest first, each at the lowest offset that is free during its whole life.
+pub(crate) fn pack(lengths: &[usize], lives: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut order: Vec<usize> = (0..lengths.len()).filter(|index| lengths[*index] > 0).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(lengths[*index]));
+    let mut places = vec![0..0; lengths.len()];
+    let mut placed: Vec<usize> = Vec::new();
+    for index in order {
+        let mut taken: Vec<Range<usize>> =
+            placed.iter().filter(|other| overlap(&lives[index], &lives[**other])).map(|other| places[*other].clone()).collect();
+        taken.sort_by_key(|range| range.start);
+        let length = lengths[index];
+        let start = taken.iter().fold(0, |start, range| if start + length <= range.start { start } else { start.max(range.end) });
+        places[index] = start..start + length;
+        placed.push(index);
+    }
+    places
+}
+
 /// From the step that writes a tensor to the last that reads it; outputs live to the end.
-fn lives(tensors: usize, steps: &[Step], outputs: &[TensorId]) -> Vec<Range<usize>> {
+pub(crate) fn lives(tensors: usize, steps: &[Step], outputs: &[TensorId]) -> Vec<Range<usize>> {
     let mut lives = vec![0..0; tensors];
     for (index, step) in steps.iter().enumerate() {
         lives[step.output().index()] = index..index + 1;

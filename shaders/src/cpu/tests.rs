@@ -204,6 +204,18 @@ fn an_empty_batch_gives_nothing() {
 }
 
 #[test]
+fn half_precision_weights_take_half_the_memory_and_stay_close() {
+    for isa in Isa::available() {
+        let exact = prepare(isa, 1, text_plan());
+        let half = CpuExecutor::with_isa(isa, 1).with_storage(Storage::F16).prepare(text_plan()).expect("has outputs");
+        assert!(half.memory_bytes() < exact.memory_bytes() * 3 / 4, "{} {}", half.memory_bytes(), exact.memory_bytes());
+        let run = |program: &Arc<dyn Program>| program.run(Input::Tokens(&[&[1, 2, 3, 49], &[7]])).expect("fits").remove(0);
+        assert_close(isa, &run(&half), &run(&exact), 5e-3);
+        assert_ne!(run(&half), run(&exact));
+    }
+}
+
+#[test]
 fn wrong_inputs_are_refused() {
     let (text, image) = (prepare(Isa::best(), 1, text_plan()), prepare(Isa::best(), 1, image_plan()));
     assert_eq!(text.run(Input::Pixels(&[])), Err(RunError::Kind));

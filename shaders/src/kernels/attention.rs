@@ -3,8 +3,9 @@
 #![allow(unsafe_code, reason = "lane operations are unsafe by contract")]
 
 use super::activation::Activation;
-use super::gemm::{Panels, Product, gemm_lanes, packed_len};
+use super::gemm::{PANEL_VECTORS, Panels, Product, gemm_lanes, packed_len};
 use super::math;
+use super::target::Target;
 use crate::simd::{Isa, Lanes, dispatch};
 
 /// Rows of scores that are computed, normalised and used while they are in cache.
@@ -15,98 +16,92 @@ pub(crate) fn scratch_len(isa: Isa, tokens: usize, head_width: usize) -> usize {
     packed_len(isa, head_width, tokens) + packed_len(isa, tokens, head_width) + SCORE_ROWS * tokens
 }
 
+/// One item's attention.
+#[derive(Clone, Copy)]
+pub(crate) struct Attention<'a> {
+    /// `[tokens, 3 * heads * head_width]`: all queries, all keys, all values of a token.
+    pub(crate) queries_keys_values: &'a [f32],
+    pub(crate) heads: usize,
+    pub(crate) head_width: usize,
+    /// A token sees itself and those before it only.
+    pub(crate) is_causal: bool,
+}
+
+impl Attention<'_> {
+    /// Panics unless the shapes agree; gives the number of tokens.
+    fn check(&self, head: usize, output: &Target<'_>) -> usize {
+        let width = self.heads * self.head_width;
+        assert!(width > 0 && head < self.heads && output.len().is_multiple_of(width), "whole rows");
+        assert_eq!(self.queries_keys_values.len(), output.len() * 3, "queries, keys and values of each token");
+        output.len() / width
+    }
+}
+
 dispatch! {
-    /// Attention over `queries_keys_values` (`[tokens, 3 * heads * d]`: all queries, all keys, all values of a token) into
-    /// `output` (`[tokens, heads * d]`). With `is_causal`, a token sees itself and those before it.
-    pub(crate) fn attention(
-        queries_keys_values: &[f32], heads: usize, head_width: usize, is_causal: bool, scratch: &mut [f32], output: &mut [f32],
-    );
+    /// One head's part of `output` (`[tokens, heads * head_width]`); nothing else of it is touched.
+    pub(crate) fn attention(job: Attention<'_>, head: usize, scratch: &mut [f32], output: Target<'_>);
     attention_scalar, attention_lanes
 }
 
-/// Panics unless the shapes agree; gives the number of tokens.
-fn tokens(queries_keys_values: &[f32], heads: usize, head_width: usize, output: &[f32]) -> usize {
+fn attention_scalar(job: Attention<'_>, head: usize, _scratch: &mut [f32], mut output: Target<'_>) {
+    let tokens = job.check(head, &output);
+    let Attention { queries_keys_values, heads, head_width, is_causal } = job;
     let width = heads * head_width;
-    assert!(width > 0 && output.len().is_multiple_of(width), "whole rows");
-    assert_eq!(queries_keys_values.len(), output.len() * 3, "queries, keys and values of each token");
-    output.len() / width
-}
-
-fn attention_scalar(
-    queries_keys_values: &[f32],
-    heads: usize,
-    head_width: usize,
-    is_causal: bool,
-    _scratch: &mut [f32],
-    output: &mut [f32],
-) {
-    let tokens = tokens(queries_keys_values, heads, head_width, output);
-    let width = heads * head_width;
-    let part = |token: usize, which: usize, head: usize| {
-        &queries_keys_values[token * 3 * width + which * width + head * head_width..][..head_width]
-    };
+    let part = |token: usize, which: usize| &queries_keys_values[token * 3 * width + which * width + head * head_width..][..head_width];
     for token in 0..tokens {
         let seen = if is_causal { token + 1 } else { tokens };
-        for head in 0..heads {
-            let query = part(token, 0, head);
-            let dot = |key: &[f32]| query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum::<f64>();
-            let scores: Vec<f64> = (0..seen).map(|other| dot(part(other, 1, head)) / (head_width as f64).sqrt()).collect();
-            let greatest = scores.iter().copied().fold(f64::MIN, f64::max);
-            let weights: Vec<f64> = scores.iter().map(|score| (score - greatest).exp()).collect();
-            let total: f64 = weights.iter().sum();
-            for (index, result) in output[token * width + head * head_width..][..head_width].iter_mut().enumerate() {
-                let sum: f64 = weights.iter().enumerate().map(|(other, weight)| weight * f64::from(part(other, 2, head)[index])).sum();
-                *result = (sum / total) as f32;
-            }
+        let query = part(token, 0);
+        let dot = |key: &[f32]| query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum::<f64>();
+        let scores: Vec<f64> = (0..seen).map(|other| dot(part(other, 1)) / (head_width as f64).sqrt()).collect();
+        let greatest = scores.iter().copied().fold(f64::MIN, f64::max);
+        let weights: Vec<f64> = scores.iter().map(|score| (score - greatest).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        for index in 0..head_width {
+            let sum: f64 = weights.iter().enumerate().map(|(other, weight)| weight * f64::from(part(other, 2)[index])).sum();
+            // SAFETY: `check` has compared the lengths.
+            unsafe { output.as_mut_ptr().add(token * width + head * head_width + index).write((sum / total) as f32) };
         }
     }
 }
 
 #[inline(always)]
-unsafe fn attention_lanes<S: Lanes>(
-    queries_keys_values: &[f32],
-    heads: usize,
-    head_width: usize,
-    is_causal: bool,
-    scratch: &mut [f32],
-    output: &mut [f32],
-) {
-    let tokens = tokens(queries_keys_values, heads, head_width, output);
+unsafe fn attention_lanes<S: Lanes>(job: Attention<'_>, head: usize, scratch: &mut [f32], output: Target<'_>) {
+    let tokens = job.check(head, &output);
+    let Attention { queries_keys_values, heads, head_width, is_causal } = job;
     let width = heads * head_width;
     let stride = 3 * width;
     let padded = |count: usize| count.next_multiple_of(S::WIDTH);
     let (keys, scratch) = scratch.split_at_mut(head_width * padded(tokens));
     let (values, scratch) = scratch.split_at_mut(tokens * padded(head_width));
     let scores = &mut scratch[..SCORE_ROWS * tokens];
-    for head in 0..heads {
-        let at = head * head_width;
-        let keys = Panels::pack(S::WIDTH, head_width, tokens, keys, |k, token| queries_keys_values[token * stride + width + at + k]);
-        let values =
-            Panels::pack(S::WIDTH, tokens, head_width, values, |token, k| queries_keys_values[token * stride + 2 * width + at + k]);
-        for first in (0..tokens).step_by(SCORE_ROWS) {
-            let rows = SCORE_ROWS.min(tokens - first);
-            let product = Product {
-                rows,
-                input: &queries_keys_values[first * stride + at..],
-                input_stride: stride,
-                panels: keys,
-                bias: &[],
-                activation: Activation::None,
-                residual: None,
-                output_stride: tokens,
-            };
-            let scores = &mut scores[..rows * tokens];
-            // SAFETY: the caller is compiled for S.
-            unsafe {
-                gemm_lanes::<S>(product, scores);
-                for (index, row) in scores.chunks_exact_mut(tokens).enumerate() {
-                    let (seen, hidden) = row.split_at_mut(if is_causal { first + index + 1 } else { tokens });
-                    softmax::<S>(seen, 1.0 / (head_width as f32).sqrt());
-                    hidden.fill(0.0);
-                }
-                let product = Product { input: scores, input_stride: tokens, panels: values, output_stride: width, ..product };
-                gemm_lanes::<S>(product, &mut output[first * width + at..]);
+    let at = head * head_width;
+    let keys = Panels::pack(S::WIDTH, head_width, tokens, keys, |k, token| queries_keys_values[token * stride + width + at + k]);
+    let values = Panels::pack(S::WIDTH, tokens, head_width, values, |token, k| queries_keys_values[token * stride + 2 * width + at + k]);
+    for first in (0..tokens).step_by(SCORE_ROWS) {
+        let rows = SCORE_ROWS.min(tokens - first);
+        // Of a causal item, what lies after the last of these rows is seen by none of them.
+        let seen_max = if is_causal { (first + rows).next_multiple_of(PANEL_VECTORS * S::WIDTH).min(tokens) } else { tokens };
+        let product = Product {
+            rows,
+            input: &queries_keys_values[first * stride + at..],
+            input_stride: stride,
+            panels: keys,
+            bias: &[],
+            activation: Activation::None,
+            residual: None,
+            output_stride: tokens,
+        };
+        let scores = &mut scores[..rows * tokens];
+        // SAFETY: the caller is compiled for S; of the output, only this head's columns of the rows are written.
+        unsafe {
+            gemm_lanes::<S>(product, [0, seen_max], Target::new(scores));
+            for (index, row) in scores.chunks_exact_mut(tokens).enumerate() {
+                let (seen, hidden) = row.split_at_mut(if is_causal { first + index + 1 } else { tokens });
+                softmax::<S>(seen, 1.0 / (head_width as f32).sqrt());
+                hidden.fill(0.0);
             }
+            let product = Product { input: scores, input_stride: tokens, panels: values, output_stride: width, ..product };
+            gemm_lanes::<S>(product, [0, head_width], output.copy().skip(first * width + at));
         }
     }
 }
@@ -157,7 +152,9 @@ mod tests {
             let input: Vec<f32> = numbers(1, tokens * heads * head_width * 3).iter().map(|x| x * spread).collect();
             let run = |isa| {
                 let mut output = vec![f32::NAN; tokens * heads * head_width];
-                attention(isa, &input, heads, head_width, is_causal, &mut vec![f32::NAN; scratch_len(isa, tokens, head_width)], &mut output);
+                let job = Attention { queries_keys_values: &input, heads, head_width, is_causal };
+                let mut scratch = vec![f32::NAN; scratch_len(isa, tokens, head_width)];
+                (0..heads).for_each(|head| attention(isa, job, head, &mut scratch, Target::new(&mut output)));
                 output
             };
             let want = run(Isa::SCALAR);
@@ -171,7 +168,8 @@ mod tests {
     fn one_token_attends_to_itself() {
         for isa in Isa::available() {
             let mut output = [0.0; 2];
-            attention(isa, &[5.0, 6.0, 7.0, 8.0, 9.0, 10.0], 1, 2, false, &mut vec![0.0; scratch_len(isa, 1, 2)], &mut output);
+            let job = Attention { queries_keys_values: &[5.0, 6.0, 7.0, 8.0, 9.0, 10.0], heads: 1, head_width: 2, is_causal: false };
+            attention(isa, job, 0, &mut vec![0.0; scratch_len(isa, 1, 2)], Target::new(&mut output));
             assert_close(isa, &output, &[9.0, 10.0], 1e-6);
         }
     }
@@ -180,7 +178,8 @@ mod tests {
     fn the_first_token_of_a_causal_item_sees_only_itself() {
         for isa in Isa::available() {
             let mut output = [0.0; 2];
-            attention(isa, &[1.0, 1.0, 3.0, 1.0, 1.0, 7.0], 1, 1, true, &mut vec![0.0; scratch_len(isa, 2, 1)], &mut output);
+            let job = Attention { queries_keys_values: &[1.0, 1.0, 3.0, 1.0, 1.0, 7.0], heads: 1, head_width: 1, is_causal: true };
+            attention(isa, job, 0, &mut vec![0.0; scratch_len(isa, 2, 1)], Target::new(&mut output));
             assert_close(isa, &output, &[3.0, 5.0], 1e-6);
         }
     }

@@ -1,8 +1,9 @@
 //! Dense convolution of a map: windows gathered into the rows of a matrix, times the packed weights.
 
 use super::activation::Activation;
-use super::gemm::{Product, Weights, gemm};
+use super::gemm::{Panels, Product, gemm};
 use super::window::Window;
+use crate::crew::Crew;
 use crate::simd::Isa;
 
 /// Floats of gathered windows that are multiplied at a time: they stay in the second-level cache.
@@ -28,33 +29,22 @@ pub(crate) struct Conv<'a> {
     pub(crate) channels: usize,
     pub(crate) window: Window,
     /// Packed from `[kernel, kernel, channels, output channels]`.
-    pub(crate) weights: &'a Weights,
+    pub(crate) panels: Panels<'a>,
+    pub(crate) bias: &'a [f32],
     pub(crate) activation: Activation,
 }
 
-/// Convolves one map into `[output height, output width, output channels]`; `scratch` holds [`patch_scratch_len`] floats for
-/// the depth `kernel * kernel * channels`.
-pub(crate) fn conv(isa: Isa, job: Conv<'_>, scratch: &mut [f32], output: &mut [f32]) {
+/// Convolves one map into `[output height, output width, output channels]`, on the crew's threads; `scratch` holds
+/// [`patch_scratch_len`] floats for the depth `kernel * kernel * channels` for each of them.
+pub(crate) fn conv(isa: Isa, crew: &Crew<'_>, job: Conv<'_>, scratch: &mut [f32], output: &mut [f32]) {
     assert_eq!(job.input.len(), job.height * job.width * job.channels, "input shape");
-    let panels = job.weights.panels();
-    let (columns, depth) = (panels.columns, panels.depth);
+    let (columns, depth) = (job.panels.columns, job.panels.depth);
     assert_eq!(depth, job.window.kernel * job.window.kernel * job.channels, "weight shape");
-    let rows = patch_rows(depth);
-    for (block, results) in output.chunks_mut(rows * columns).enumerate() {
-        let patches = &mut scratch[..results.len() / columns * depth];
-        gather(&job, block * rows, patches);
-        let product = Product {
-            rows: results.len() / columns,
-            input: patches,
-            input_stride: depth,
-            panels,
-            bias: job.weights.bias(),
-            activation: job.activation,
-            residual: None,
-            output_stride: columns,
-        };
-        gemm(isa, product, results);
-    }
+    crew.chunks(output, patch_rows(depth) * columns, scratch, |first, results, room| {
+        let patches = &mut room[..results.len() / columns * depth];
+        gather(&job, first / columns, patches);
+        gemm(isa, Product::rows_of(patches, job.panels, job.bias, job.activation, None), results);
+    });
 }
 
 /// Writes the windows of the output positions from `first` on, each `kernel * kernel * channels` numbers.
@@ -84,6 +74,8 @@ fn gather(job: &Conv<'_>, first: usize, patches: &mut [f32]) {
 mod tests {
     use super::*;
     use crate::kernels::compare::{assert_close, numbers};
+    use crate::kernels::number::Storage;
+    use crate::kernels::weights::alone;
     use crate::kernels::window::Padding;
     use proptest::prelude::*;
 
@@ -126,10 +118,10 @@ mod tests {
             let depth = kernel * kernel * channels;
             let (input, weight, bias) = (numbers(1, height * width * channels), numbers(2, depth * columns), numbers(3, columns));
             for isa in Isa::available() {
-                let weights = Weights::new(isa, &weight, depth, &bias);
-                let job = Conv { input: &input, height, width, channels, window, weights: &weights, activation };
+                let (slab, weights) = alone(isa, Storage::F32, &weight, &bias);
+                let job = Conv { input: &input, height, width, channels, window, panels: weights.panels(&slab), bias: weights.bias(), activation };
                 let mut output = vec![f32::NAN; window.output(height) * window.output(width) * columns];
-                conv(isa, job, &mut vec![f32::NAN; patch_scratch_len(depth)], &mut output);
+                conv(isa, &Crew::alone(), job, &mut vec![f32::NAN; patch_scratch_len(depth)], &mut output);
                 assert_close(isa, &output, &direct(&job, &weight, &bias), 2e-5);
             }
         }
@@ -141,10 +133,19 @@ mod tests {
         let window = Window::around(3, 1, 1);
         let (input, weight, bias) = (numbers(1, height * width * channels), numbers(2, 18 * columns), numbers(3, columns));
         for isa in Isa::available() {
-            let weights = Weights::new(isa, &weight, 18, &bias);
-            let job = Conv { input: &input, height, width, channels, window, weights: &weights, activation: Activation::Relu };
+            let (slab, weights) = alone(isa, Storage::F32, &weight, &bias);
+            let job = Conv {
+                input: &input,
+                height,
+                width,
+                channels,
+                window,
+                panels: weights.panels(&slab),
+                bias: weights.bias(),
+                activation: Activation::Relu,
+            };
             let mut output = vec![f32::NAN; height * width * columns];
-            conv(isa, job, &mut vec![f32::NAN; patch_scratch_len(18)], &mut output);
+            conv(isa, &Crew::alone(), job, &mut vec![f32::NAN; patch_scratch_len(18)], &mut output);
             assert_close(isa, &output, &direct(&job, &weight, &bias), 1e-5);
         }
     }

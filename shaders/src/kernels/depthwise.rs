@@ -22,28 +22,30 @@ pub(crate) struct Depthwise<'a> {
 
 impl Depthwise<'_> {
     /// Panics unless every index that the kernels form lies within its slice.
-    fn check(&self, output: &[f32]) {
+    fn check(&self, first_row: usize, output: &[f32]) {
         let Window { kernel, .. } = self.window;
         assert!(self.window.is_valid(), "every window touches the map");
         assert_eq!(self.input.len(), self.height * self.width * self.channels, "input shape");
         assert_eq!(self.weight.len(), kernel * kernel * self.channels, "weight shape");
         assert_eq!(self.bias.len(), self.channels, "bias shape");
-        assert_eq!(output.len(), self.window.output(self.height) * self.window.output(self.width) * self.channels, "output shape");
+        let row = self.window.output(self.width) * self.channels;
+        assert!(row == 0 || output.len().is_multiple_of(row), "whole output rows");
+        assert!(first_row * row + output.len() <= self.window.output(self.height) * row, "output shape");
     }
 }
 
 dispatch! {
-    /// Convolves one map.
-    pub(crate) fn depthwise(job: Depthwise<'_>, output: &mut [f32]); depthwise_scalar, depthwise_lanes
+    /// Convolves one map: the output rows from `first_row` on, as many as `output` holds.
+    pub(crate) fn depthwise(job: Depthwise<'_>, first_row: usize, output: &mut [f32]); depthwise_scalar, depthwise_lanes
 }
 
-fn depthwise_scalar(job: Depthwise<'_>, output: &mut [f32]) {
-    job.check(output);
+fn depthwise_scalar(job: Depthwise<'_>, first_row: usize, output: &mut [f32]) {
+    job.check(first_row, output);
     let Window { kernel, stride, .. } = job.window;
     let (top, left) = (job.window.before(job.height), job.window.before(job.width));
     let output_width = job.window.output(job.width);
     for (position, result) in output.chunks_exact_mut(job.channels.max(1)).enumerate() {
-        let (out_y, out_x) = (position / output_width, position % output_width);
+        let (out_y, out_x) = (first_row + position / output_width, position % output_width);
         for (channel, result) in result.iter_mut().enumerate() {
             let mut sum = job.bias[channel];
             for tap in 0..kernel * kernel {
@@ -62,8 +64,8 @@ fn depthwise_scalar(job: Depthwise<'_>, output: &mut [f32]) {
 const QUAD: usize = 4;
 
 #[inline(always)]
-unsafe fn depthwise_lanes<S: Lanes>(job: Depthwise<'_>, output: &mut [f32]) {
-    job.check(output);
+unsafe fn depthwise_lanes<S: Lanes>(job: Depthwise<'_>, first_row: usize, output: &mut [f32]) {
+    job.check(first_row, output);
     if job.channels == 0 {
         return;
     }
@@ -75,8 +77,8 @@ unsafe fn depthwise_lanes<S: Lanes>(job: Depthwise<'_>, output: &mut [f32]) {
     let inner_last = (job.width + left).checked_sub(kernel).map_or(0, |room| room / stride + 1).clamp(inner_first, output_width);
     let quads = (inner_last - inner_first) / QUAD;
     let quads_last = inner_first + quads * QUAD;
-    for (out_y, row) in output.chunks_exact_mut(output_width * job.channels).enumerate() {
-        let (rows, y) = job.window.taps(out_y, job.height);
+    for (index, row) in output.chunks_exact_mut(output_width * job.channels).enumerate() {
+        let (rows, y) = job.window.taps(first_row + index, job.height);
         // SAFETY: taps name input positions inside the map only, and quads only positions whose window is whole; channels
         // are cut at `job.channels`; `check` has compared all lengths; the caller is compiled for S.
         unsafe {
@@ -190,7 +192,7 @@ mod tests {
             activation: Activation::None,
         };
         let mut output = [0.0; 4];
-        depthwise(Isa::SCALAR, job, &mut output);
+        depthwise(Isa::SCALAR, job, 0, &mut output);
         // Windows of 3x3, cut at the lower and right edge.
         let sums = [1 + 2 + 3 + 5 + 6 + 7 + 9 + 10 + 11, 3 + 4 + 7 + 8 + 11 + 12, 9 + 10 + 11 + 13 + 14 + 15, 11 + 12 + 15 + 16];
         assert_eq!(output, sums.map(|sum| sum as f32 + 0.5));
@@ -211,7 +213,10 @@ mod tests {
             let job = Depthwise { input: &input, height, width, channels, window, weight: &weight, bias: &bias, activation };
             let run = |isa| {
                 let mut output = vec![f32::NAN; window.output(height) * window.output(width) * channels];
-                depthwise(isa, job, &mut output);
+                let cut = window.output(height) / 3;
+                let (above, below) = output.split_at_mut(cut * window.output(width) * channels);
+                depthwise(isa, job, 0, above);
+                depthwise(isa, job, cut, below);
                 output
             };
             let want = run(Isa::SCALAR);

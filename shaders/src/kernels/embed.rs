@@ -1,39 +1,51 @@
 //! Word embeddings: the row of each token plus the row of its position.
 #![allow(unsafe_code, reason = "SIMD loads and stores through raw pointers")]
 
+use super::number::{Number, View};
 use crate::simd::{Lanes, dispatch};
+use half::f16;
 
 dispatch! {
     /// Writes `words[token] + positions[index]` for each token of one text into `output` (`[tokens, width]`).
     ///
     /// # Panics
     /// When a token has no row: the executor refuses such inputs before.
-    pub(crate) fn embed(tokens: &[u32], words: &[f32], positions: &[f32], width: usize, output: &mut [f32]); embed_scalar, embed_lanes
+    pub(crate) fn embed(tokens: &[u32], words: View<'_>, positions: &[f32], width: usize, output: &mut [f32]); embed_scalar, embed_lanes
 }
 
-fn embed_scalar(tokens: &[u32], words: &[f32], positions: &[f32], width: usize, output: &mut [f32]) {
+fn embed_scalar(tokens: &[u32], words: View<'_>, positions: &[f32], width: usize, output: &mut [f32]) {
     assert_eq!(output.len(), tokens.len() * width, "one row per token");
     for (index, (token, row)) in tokens.iter().zip(output.chunks_exact_mut(width)).enumerate() {
-        let word = &words[*token as usize * width..][..width];
-        for ((result, word), position) in row.iter_mut().zip(word).zip(&positions[index * width..][..width]) {
-            *result = word + position;
+        for (at, (result, position)) in row.iter_mut().zip(&positions[index * width..][..width]).enumerate() {
+            *result = words.at(*token as usize * width + at) + position;
         }
     }
 }
 
 #[inline(always)]
-unsafe fn embed_lanes<S: Lanes>(tokens: &[u32], words: &[f32], positions: &[f32], width: usize, output: &mut [f32]) {
+unsafe fn embed_lanes<S: Lanes>(tokens: &[u32], words: View<'_>, positions: &[f32], width: usize, output: &mut [f32]) {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        match words {
+            View::F32(words) => rows::<S, f32>(tokens, words, positions, width, output),
+            View::F16(words) => rows::<S, f16>(tokens, words, positions, width, output),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn rows<S: Lanes, W: Number>(tokens: &[u32], words: &[W], positions: &[f32], width: usize, output: &mut [f32]) {
     assert_eq!(output.len(), tokens.len() * width, "one row per token");
+    let full = width / S::WIDTH * S::WIDTH;
     for (index, (token, row)) in tokens.iter().zip(output.chunks_exact_mut(width)).enumerate() {
         let word = &words[*token as usize * width..][..width];
         let position = &positions[index * width..][..width];
-        for at in (0..width).step_by(S::WIDTH) {
-            let count = (width - at).min(S::WIDTH);
-            // SAFETY: all three rows hold `width` floats; the caller is compiled for S.
-            unsafe {
-                let sum = S::load_part(word.as_ptr().add(at), count).add(S::load_part(position.as_ptr().add(at), count));
-                sum.store_part(row.as_mut_ptr().add(at), count);
-            }
+        for at in (0..full).step_by(S::WIDTH) {
+            // SAFETY: all three rows hold `full` numbers; the caller is compiled for S.
+            unsafe { W::load::<S>(word.as_ptr().add(at)).add(S::load(position.as_ptr().add(at))).store(row.as_mut_ptr().add(at)) };
+        }
+        for at in full..width {
+            row[at] = word[at].to_f32() + position[at];
         }
     }
 }
@@ -51,14 +63,17 @@ mod tests {
         #[test]
         fn variants_equal_the_reference(tokens in prop::collection::vec(0u32..9, 0..12), width in 1usize..60) {
             let (words, positions) = (numbers(1, 9 * width), numbers(2, 12 * width));
-            let run = |isa| {
-                let mut output = vec![f32::NAN; tokens.len() * width];
-                embed(isa, &tokens, &words, &positions, width, &mut output);
-                output
-            };
-            let want = run(Isa::SCALAR);
-            for isa in variants() {
-                prop_assert_eq!(run(isa), want.clone());
+            let halves: Vec<f16> = words.iter().map(|word| f16::from_f32(*word)).collect();
+            for words in [View::F32(&words), View::F16(&halves)] {
+                let run = |isa| {
+                    let mut output = vec![f32::NAN; tokens.len() * width];
+                    embed(isa, &tokens, words, &positions, width, &mut output);
+                    output
+                };
+                let want = run(Isa::SCALAR);
+                for isa in variants() {
+                    prop_assert_eq!(run(isa), want.clone());
+                }
             }
         }
     }
@@ -66,7 +81,7 @@ mod tests {
     #[test]
     fn a_known_row() {
         let mut output = [0.0; 4];
-        embed(Isa::SCALAR, &[1, 0], &[1.0, 2.0, 3.0, 4.0], &[10.0, 20.0, 30.0, 40.0], 2, &mut output);
+        embed(Isa::SCALAR, &[1, 0], View::F32(&[1.0, 2.0, 3.0, 4.0]), &[10.0, 20.0, 30.0, 40.0], 2, &mut output);
         assert_eq!(output, [13.0, 24.0, 31.0, 42.0]);
     }
 }

@@ -5,10 +5,18 @@
 #![allow(unsafe_code, reason = "SIMD loads and stores through raw pointers")]
 
 use super::activation::{Activation, activate_lanes};
+use super::number::{Number, View};
+use super::target::Target;
 use crate::simd::{Isa, Lanes, dispatch};
+use half::f16;
 
 /// Registers side by side in one panel.
-const PANEL_VECTORS: usize = 3;
+pub(crate) const PANEL_VECTORS: usize = 3;
+
+/// Columns of one panel.
+pub(crate) fn panel_columns(isa: Isa) -> usize {
+    if isa.width() == 1 { usize::MAX } else { PANEL_VECTORS * isa.width() }
+}
 
 /// Input bytes of one block of rows: they stay in the second-level cache while every panel passes over them.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -18,7 +26,7 @@ const BLOCK_BYTES: usize = 256 << 10;
 pub(crate) struct Panels<'a> {
     pub(crate) depth: usize,
     pub(crate) columns: usize,
-    data: &'a [f32],
+    pub(crate) data: View<'a>,
 }
 
 /// Floats that the packed form of a `[depth, columns]` matrix takes.
@@ -26,8 +34,26 @@ pub(crate) fn packed_len(isa: Isa, depth: usize, columns: usize) -> usize {
     depth * columns.next_multiple_of(isa.width())
 }
 
+/// Packs `element(k, column)` into `data` for registers of `lanes` numbers. With one lane it is the plain matrix.
+pub(crate) fn pack<T: Number>(lanes: usize, depth: usize, columns: usize, data: &mut [T], element: impl Fn(usize, usize) -> f32) {
+    let panel = if lanes == 1 { columns.max(1) } else { PANEL_VECTORS * lanes };
+    let mut at = 0;
+    for first in (0..columns).step_by(panel) {
+        let width = (columns - first).min(panel);
+        let padded = width.next_multiple_of(lanes);
+        for k in 0..depth {
+            let row = &mut data[at..at + padded];
+            for (column, value) in row[..width].iter_mut().enumerate() {
+                *value = T::from_f32(element(k, first + column));
+            }
+            row[width..].fill(T::default());
+            at += padded;
+        }
+    }
+}
+
 impl<'a> Panels<'a> {
-    /// Packs `element(k, column)` into `data` for registers of `lanes` floats. With one lane it is the plain matrix.
+    /// Packs `element(k, column)` into the beginning of `data` for registers of `lanes` floats.
     pub(crate) fn pack(
         lanes: usize,
         depth: usize,
@@ -36,52 +62,8 @@ impl<'a> Panels<'a> {
         element: impl Fn(usize, usize) -> f32,
     ) -> Panels<'a> {
         let data = &mut data[..depth * columns.next_multiple_of(lanes)];
-        let panel = if lanes == 1 { columns.max(1) } else { PANEL_VECTORS * lanes };
-        let mut at = 0;
-        for first in (0..columns).step_by(panel) {
-            let width = (columns - first).min(panel);
-            let padded = width.next_multiple_of(lanes);
-            for k in 0..depth {
-                let row = &mut data[at..at + padded];
-                for (column, value) in row[..width].iter_mut().enumerate() {
-                    *value = element(k, first + column);
-                }
-                row[width..].fill(0.0);
-                at += padded;
-            }
-        }
-        Panels { depth, columns, data }
-    }
-}
-
-/// Packed weights that own their memory, with the bias.
-pub(crate) struct Weights {
-    depth: usize,
-    columns: usize,
-    data: Vec<f32>,
-    bias: Vec<f32>,
-}
-
-impl Weights {
-    /// Packs `weight` (`[depth, columns]`, row-major) for `isa`.
-    pub(crate) fn new(isa: Isa, weight: &[f32], depth: usize, bias: &[f32]) -> Weights {
-        let columns = bias.len();
-        let mut data = vec![0.0; packed_len(isa, depth, columns)];
-        Panels::pack(isa.width(), depth, columns, &mut data, |k, column| weight[k * columns + column]);
-        Weights { depth, columns, data, bias: bias.to_vec() }
-    }
-
-    pub(crate) fn panels(&self) -> Panels<'_> {
-        Panels { depth: self.depth, columns: self.columns, data: &self.data }
-    }
-
-    /// Bytes of both.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        size_of_val(&self.data[..]) + size_of_val(&self.bias[..])
-    }
-
-    pub(crate) fn bias(&self) -> &[f32] {
-        &self.bias
+        pack(lanes, depth, columns, data, element);
+        Panels { depth, columns, data: View::F32(data) }
     }
 }
 
@@ -100,9 +82,21 @@ pub(crate) struct Product<'a> {
     pub(crate) output_stride: usize,
 }
 
-impl Product<'_> {
+impl<'a> Product<'a> {
+    /// All columns of rows that lie one after the other, in the input and in the output.
+    pub(crate) fn rows_of(
+        input: &'a [f32],
+        panels: Panels<'a>,
+        bias: &'a [f32],
+        activation: Activation,
+        residual: Option<&'a [f32]>,
+    ) -> Product<'a> {
+        let (rows, input_stride, output_stride) = (input.len() / panels.depth, panels.depth, panels.columns);
+        Product { rows, input, input_stride, panels, bias, activation, residual, output_stride }
+    }
+
     /// Panics unless every index that the kernels form lies within its slice.
-    fn check(&self, width: usize, output: &[f32]) {
+    fn check(&self, width: usize, columns_written: [usize; 2], output: &Target<'_>) {
         let Panels { depth, columns, data } = self.panels;
         let reach = |stride: usize, used: usize| (self.rows.max(1) - 1) * stride + used;
         assert!(self.rows == 0 || self.input.len() >= reach(self.input_stride, depth), "input is too short");
@@ -113,27 +107,38 @@ impl Product<'_> {
         );
         assert!(self.rows < 2 || self.output_stride >= columns, "output rows overlap");
         assert!(self.bias.is_empty() || self.bias.len() == columns, "one bias a column");
+        assert!(columns_written[0] <= columns_written[1] && columns_written[1] <= columns, "columns that exist");
+        let whole = |column: usize| width == 1 || column.is_multiple_of(PANEL_VECTORS * width);
+        assert!(whole(columns_written[0]) && (whole(columns_written[1]) || columns_written[1] == columns), "whole panels");
         assert_eq!(data.len(), depth * columns.next_multiple_of(width), "weights are packed for another instruction set");
     }
 }
 
-dispatch! {
-    /// Runs one product.
-    pub(crate) fn gemm(product: Product<'_>, output: &mut [f32]); gemm_scalar, gemm_lanes
+/// Runs one product.
+pub(crate) fn gemm(isa: Isa, product: Product<'_>, output: &mut [f32]) {
+    gemm_columns(isa, product, [0, product.panels.columns], Target::new(output));
 }
 
-fn gemm_scalar(product: Product<'_>, output: &mut [f32]) {
-    product.check(1, output);
+dispatch! {
+    /// Runs one product for the columns from the first up to the second of `columns` only, which are whole panels (see
+    /// [`panel_columns`]). Only these columns of the output are touched.
+    pub(crate) fn gemm_columns(product: Product<'_>, columns: [usize; 2], output: Target<'_>); gemm_scalar, gemm_lanes
+}
+
+fn gemm_scalar(product: Product<'_>, columns_written: [usize; 2], mut output: Target<'_>) {
+    product.check(1, columns_written, &output);
     let Panels { depth, columns, data } = product.panels;
     for row in 0..product.rows {
         let input = &product.input[row * product.input_stride..][..depth];
-        for column in 0..columns {
+        for column in columns_written[0]..columns_written[1] {
             let mut sum = product.bias.get(column).copied().unwrap_or(0.0);
             for (k, value) in input.iter().enumerate() {
-                sum += value * data[k * columns + column];
+                sum += value * data.at(k * columns + column);
             }
             let at = row * product.output_stride + column;
-            output[at] = product.activation.of(sum) + product.residual.map_or(0.0, |residual| residual[at]);
+            let result = product.activation.of(sum) + product.residual.map_or(0.0, |residual| residual[at]);
+            // SAFETY: `check` has compared the lengths.
+            unsafe { output.as_mut_ptr().add(at).write(result) };
         }
     }
 }
@@ -143,26 +148,43 @@ fn gemm_scalar(product: Product<'_>, output: &mut [f32]) {
 /// # Safety
 /// As for [`Lanes`].
 #[inline(always)]
-pub(crate) unsafe fn gemm_lanes<S: Lanes>(product: Product<'_>, output: &mut [f32]) {
-    product.check(S::WIDTH, output);
+pub(crate) unsafe fn gemm_lanes<S: Lanes>(product: Product<'_>, columns: [usize; 2], mut output: Target<'_>) {
+    product.check(S::WIDTH, columns, &output);
     let depth = product.panels.depth;
     let block_rows = (BLOCK_BYTES / 4 / depth.max(1)).clamp(S::TILE_ROWS, 4096).next_multiple_of(S::TILE_ROWS);
     let mut first = 0;
     while first < product.rows {
         let rows = block_rows.min(product.rows - first);
         // SAFETY: `check` has compared all lengths; rows `first..first + rows` exist; the caller is compiled for S.
-        unsafe { block::<S>(&product, first, rows, output) };
+        unsafe { block::<S>(&product, [first, rows], columns, output.as_mut_ptr()) };
         first += rows;
     }
 }
 
-/// All panels over one block of rows.
+/// The panels of some columns over one block of rows.
 #[inline(always)]
-unsafe fn block<S: Lanes>(product: &Product<'_>, first: usize, rows: usize, output: &mut [f32]) {
-    let Panels { depth, columns, data } = product.panels;
-    let mut panel_at = 0;
-    for column in (0..columns).step_by(PANEL_VECTORS * S::WIDTH) {
-        let width = (columns - column).min(PANEL_VECTORS * S::WIDTH);
+unsafe fn block<S: Lanes>(product: &Product<'_>, rows: [usize; 2], columns: [usize; 2], output: *mut f32) {
+    // SAFETY: passed on from the caller; `check` has compared the lengths.
+    unsafe {
+        match product.panels.data {
+            View::F32(data) => panels::<S, f32>(product, data.as_ptr(), rows, columns, output),
+            View::F16(data) => panels::<S, f16>(product, data.as_ptr(), rows, columns, output),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn panels<S: Lanes, W: Number>(
+    product: &Product<'_>,
+    data: *const W,
+    [first, rows]: [usize; 2],
+    [first_column, last_column]: [usize; 2],
+    output: *mut f32,
+) {
+    let depth = product.panels.depth;
+    let mut panel_at = first_column * depth;
+    for column in (first_column..last_column).step_by(PANEL_VECTORS * S::WIDTH) {
+        let width = (last_column - column).min(PANEL_VECTORS * S::WIDTH);
         let vectors = width.div_ceil(S::WIDTH);
         let mut row = first;
         while row < first + rows {
@@ -183,16 +205,16 @@ unsafe fn block<S: Lanes>(product: &Product<'_>, first: usize, rows: usize, outp
                     width,
                     input: product.input.as_ptr().add(row * product.input_stride),
                     input_stride: product.input_stride,
-                    weight: data.as_ptr().add(panel_at),
-                    bias: product.bias.get(column..).unwrap_or(&[]),
+                    weight: data.add(panel_at),
+                    bias: product.bias.get(column..column + width).unwrap_or(&[]),
                     residual: product.residual.map(|residual| residual.as_ptr().add(at)),
-                    output: output.as_mut_ptr().add(at),
+                    output: output.add(at),
                     output_stride: product.output_stride,
                     activation: product.activation,
                 };
-                run_tile::<S>(tile_rows, vectors, &tile);
+                run_tile::<S, W>(tile_rows, vectors, &tile);
                 if product.activation.bounds().is_none() {
-                    finish_curve::<S>(tile_rows, &tile);
+                    finish_curve::<S, W>(tile_rows, &tile);
                 }
             }
             row += tile_rows;
@@ -201,12 +223,12 @@ unsafe fn block<S: Lanes>(product: &Product<'_>, first: usize, rows: usize, outp
     }
 }
 
-struct Tile<'a> {
+struct Tile<'a, W> {
     depth: usize,
     width: usize,
     input: *const f32,
     input_stride: usize,
-    weight: *const f32,
+    weight: *const W,
     bias: &'a [f32],
     residual: Option<*const f32>,
     output: *mut f32,
@@ -216,11 +238,15 @@ struct Tile<'a> {
 
 /// Chooses the tile's shape; the shapes are constants so that the accumulators are registers.
 #[inline(always)]
-unsafe fn run_tile<S: Lanes>(rows: usize, vectors: usize, t: &Tile<'_>) {
+unsafe fn run_tile<S: Lanes, W: Number>(rows: usize, vectors: usize, t: &Tile<'_, W>) {
     macro_rules! shapes {
         ($($rows:literal)*) => {
             match (rows, vectors) {
-                $(($rows, 1) => tile::<S, $rows, 1>(t), ($rows, 2) => tile::<S, $rows, 2>(t), ($rows, 3) => tile::<S, $rows, 3>(t),)*
+                $(
+                    ($rows, 1) => tile::<S, W, $rows, 1>(t),
+                    ($rows, 2) => tile::<S, W, $rows, 2>(t),
+                    ($rows, 3) => tile::<S, W, $rows, 3>(t),
+                )*
                 _ => unreachable!("a tile has 1 to 8 rows and 1 to {PANEL_VECTORS} registers"),
             }
         };
@@ -230,7 +256,7 @@ unsafe fn run_tile<S: Lanes>(rows: usize, vectors: usize, t: &Tile<'_>) {
 }
 
 #[inline(always)]
-unsafe fn tile<S: Lanes, const ROWS: usize, const VECTORS: usize>(t: &Tile<'_>) {
+unsafe fn tile<S: Lanes, W: Number, const ROWS: usize, const VECTORS: usize>(t: &Tile<'_, W>) {
     // SAFETY: input rows hold `depth` floats, the panel `depth * VECTORS` registers, output and residual rows `width`.
     unsafe {
         let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
@@ -247,7 +273,7 @@ unsafe fn tile<S: Lanes, const ROWS: usize, const VECTORS: usize>(t: &Tile<'_>) 
         for k in 0..t.depth {
             let mut weights = [S::splat(0.0); VECTORS];
             for (v, register) in weights.iter_mut().enumerate() {
-                *register = S::load(weight.add(v * S::WIDTH));
+                *register = W::load(weight.add(v * S::WIDTH));
             }
             weight = weight.add(VECTORS * S::WIDTH);
             for (row, sums) in sums.iter_mut().enumerate() {
@@ -258,9 +284,9 @@ unsafe fn tile<S: Lanes, const ROWS: usize, const VECTORS: usize>(t: &Tile<'_>) 
             }
         }
         if t.width == VECTORS * S::WIDTH {
-            finish::<S, ROWS, VECTORS, true>(&sums, t);
+            finish::<S, W, ROWS, VECTORS, true>(&sums, t);
         } else {
-            finish::<S, ROWS, VECTORS, false>(&sums, t);
+            finish::<S, W, ROWS, VECTORS, false>(&sums, t);
         }
     }
 }
@@ -268,7 +294,7 @@ unsafe fn tile<S: Lanes, const ROWS: usize, const VECTORS: usize>(t: &Tile<'_>) 
 /// Bounds, residual and store; a curve comes after. No branch on the activation, and one on the residual outside the loops:
 /// only then does the compiler unroll them, and only unrolled do the sums stay in registers.
 #[inline(always)]
-unsafe fn finish<S: Lanes, const ROWS: usize, const VECTORS: usize, const WHOLE: bool>(sums: &[[S; VECTORS]; ROWS], t: &Tile<'_>) {
+unsafe fn finish<S: Lanes, W, const ROWS: usize, const VECTORS: usize, const WHOLE: bool>(sums: &[[S; VECTORS]; ROWS], t: &Tile<'_, W>) {
     let bounds = t.activation.bounds();
     let (low, high) = bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
     let residual = t.residual.filter(|_| bounds.is_some());
@@ -295,7 +321,7 @@ unsafe fn finish<S: Lanes, const ROWS: usize, const VECTORS: usize, const WHOLE:
 
 /// Curves are long: they run over the finished tile, still in the first-level cache, instead of being unrolled into each shape.
 #[inline(always)]
-unsafe fn finish_curve<S: Lanes>(rows: usize, t: &Tile<'_>) {
+unsafe fn finish_curve<S: Lanes, W>(rows: usize, t: &Tile<'_, W>) {
     for row in 0..rows {
         // SAFETY: output and residual rows hold `width` floats, to which `count` cuts; the caller is compiled for S.
         unsafe {
@@ -317,10 +343,12 @@ unsafe fn finish_curve<S: Lanes>(rows: usize, t: &Tile<'_>) {
 mod tests {
     use super::*;
     use crate::kernels::compare::{assert_close, numbers, variants};
+    use crate::kernels::number::Storage;
+    use crate::kernels::weights::{Slab, Weights, alone};
     use proptest::prelude::*;
 
-    fn weights(isa: Isa, depth: usize, columns: usize) -> Weights {
-        Weights::new(isa, &numbers(1, depth * columns), depth, &numbers(2, columns))
+    fn weights(isa: Isa, depth: usize, columns: usize) -> (Slab, Weights) {
+        alone(isa, Storage::F32, &numbers(1, depth * columns), &numbers(2, columns))
     }
 
     proptest! {
@@ -330,18 +358,18 @@ mod tests {
         fn variants_follow_the_reference(
             rows in 0usize..40, depth in 1usize..70, columns in 1usize..110, padding in 0usize..5,
             activation in prop::sample::select(Activation::ALL.to_vec()),
-            with_bias: bool, with_residual: bool,
+            storage in prop::sample::select(vec![Storage::F32, Storage::F16]), with_bias: bool, with_residual: bool,
         ) {
             let input: Vec<f32> = numbers(3, rows * (depth + padding)).iter().map(|value| value * 3.0).collect();
             let residual = numbers(4, rows * (columns + padding));
             let run = |isa: Isa| {
-                let weights = weights(isa, depth, columns);
+                let (slab, weights) = alone(isa, storage, &numbers(1, depth * columns), &numbers(2, columns));
                 let mut output = vec![7.0; rows * (columns + padding)];
                 gemm(isa, Product {
                     rows,
                     input: &input,
                     input_stride: depth + padding,
-                    panels: weights.panels(),
+                    panels: weights.panels(&slab),
                     bias: if with_bias { weights.bias() } else { &[] },
                     activation,
                     residual: with_residual.then_some(&residual),
@@ -358,13 +386,13 @@ mod tests {
 
     #[test]
     fn a_known_product() {
-        let weights = Weights::new(Isa::SCALAR, &[1.0, 2.0, 3.0, 4.0], 2, &[0.5, -100.0]);
+        let (slab, weights) = alone(Isa::SCALAR, Storage::F32, &[1.0, 2.0, 3.0, 4.0], &[0.5, -100.0]);
         let mut output = [0.0; 2];
         let product = Product {
             rows: 1,
             input: &[10.0, 0.1],
             input_stride: 2,
-            panels: weights.panels(),
+            panels: weights.panels(&slab),
             bias: weights.bias(),
             activation: Activation::Relu6,
             residual: Some(&[1.0, 1.0]),
@@ -379,13 +407,13 @@ mod tests {
         let (rows, depth, columns) = (1031, 1000, 7);
         let input = numbers(5, rows * depth);
         let run = |isa: Isa| {
-            let weights = weights(isa, depth, columns);
+            let (slab, weights) = weights(isa, depth, columns);
             let mut output = vec![0.0; rows * columns];
             let product = Product {
                 rows,
                 input: &input,
                 input_stride: depth,
-                panels: weights.panels(),
+                panels: weights.panels(&slab),
                 bias: weights.bias(),
                 activation: Activation::None,
                 residual: None,
@@ -402,12 +430,12 @@ mod tests {
     #[should_panic(expected = "output is too short")]
     fn a_short_output_is_refused() {
         let isa = Isa::best();
-        let weights = weights(isa, 4, 4);
+        let (slab, weights) = weights(isa, 4, 4);
         let product = Product {
             rows: 2,
             input: &[0.0; 8],
             input_stride: 4,
-            panels: weights.panels(),
+            panels: weights.panels(&slab),
             bias: weights.bias(),
             activation: Activation::None,
             residual: None,

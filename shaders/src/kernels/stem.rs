@@ -5,8 +5,9 @@
 
 use super::activation::Activation;
 use super::conv::{patch_rows, patch_scratch_len};
-use super::gemm::{Product, Weights, gemm};
+use super::gemm::{Panels, Product, gemm};
 use super::window::Window;
+use crate::crew::Crew;
 use crate::simd::Isa;
 
 /// Colours of a pixel.
@@ -55,7 +56,8 @@ pub(crate) struct Stem<'a> {
     pub(crate) table: &'a Table,
     pub(crate) window: Window,
     /// Packed from `[kernel, kernel, 3, channels]`.
-    pub(crate) weights: &'a Weights,
+    pub(crate) panels: Panels<'a>,
+    pub(crate) bias: &'a [f32],
     pub(crate) activation: Activation,
 }
 
@@ -69,26 +71,16 @@ pub(crate) fn depth(window: Window) -> usize {
     window.kernel * window.kernel * COLOURS
 }
 
-/// Convolves one picture into `[output height, output width, channels]`.
-pub(crate) fn stem(isa: Isa, job: Stem<'_>, scratch: &mut [f32], output: &mut [f32]) {
+/// Convolves one picture into `[output height, output width, channels]`, on the crew's threads; `scratch` holds
+/// [`scratch_len`] floats for each of them.
+pub(crate) fn stem(isa: Isa, crew: &Crew<'_>, job: Stem<'_>, scratch: &mut [f32], output: &mut [f32]) {
     assert_eq!(job.pixels.len(), job.height * job.width * COLOURS, "pixel shape");
-    let (columns, depth) = (job.weights.panels().columns, depth(job.window));
-    let rows = patch_rows(depth);
-    for (block, results) in output.chunks_mut(rows * columns).enumerate() {
-        let patches = &mut scratch[..results.len() / columns * depth];
-        gather(&job, block * rows, patches);
-        let product = Product {
-            rows: results.len() / columns,
-            input: patches,
-            input_stride: depth,
-            panels: job.weights.panels(),
-            bias: job.weights.bias(),
-            activation: job.activation,
-            residual: None,
-            output_stride: columns,
-        };
-        gemm(isa, product, results);
-    }
+    let (columns, depth) = (job.panels.columns, depth(job.window));
+    crew.chunks(output, patch_rows(depth) * columns, scratch, |first, results, room| {
+        let patches = &mut room[..results.len() / columns * depth];
+        gather(&job, first / columns, patches);
+        gemm(isa, Product::rows_of(patches, job.panels, job.bias, job.activation, None), results);
+    });
 }
 
 /// Writes the normalised windows of the output positions from `first` on, each `kernel * kernel * 3` numbers.
@@ -123,6 +115,8 @@ fn gather(job: &Stem<'_>, first: usize, patches: &mut [f32]) {
 mod tests {
     use super::*;
     use crate::kernels::compare::{assert_close, numbers};
+    use crate::kernels::number::Storage;
+    use crate::kernels::weights::alone;
     use crate::kernels::window::Padding;
     use proptest::prelude::*;
 
@@ -167,10 +161,10 @@ mod tests {
             let pixels: Vec<u8> = (0..height * width * COLOURS).map(|i| (i * 89 % 256) as u8).collect();
             let table = Normalisation { mean: [127.0, 120.0, 3.0], deviation: [128.0, 64.0, 200.0] }.table();
             for isa in Isa::available() {
-                let weights = Weights::new(isa, &weight, depth(window), &bias);
-                let job = Stem { pixels: &pixels, height, width, table: &table, window, weights: &weights, activation: Activation::Relu6 };
+                let (slab, weights) = alone(isa, Storage::F32, &weight, &bias);
+                let job = Stem { pixels: &pixels, height, width, table: &table, window, panels: weights.panels(&slab), bias: weights.bias(), activation: Activation::Relu6 };
                 let mut output = vec![f32::NAN; window.output(height) * window.output(width) * channels];
-                stem(isa, job, &mut vec![f32::NAN; scratch_len(window)], &mut output);
+                stem(isa, &Crew::alone(), job, &mut vec![f32::NAN; scratch_len(window)], &mut output);
                 assert_close(isa, &output, &direct(&job, &weight, &bias), 1e-5);
             }
         }

@@ -1,11 +1,11 @@
 //! `wgsl/scan_topk.wgsl` on a device: its pipelines, its working memory, and the order of its dispatches.
 
-use super::device::{AdapterChoice, Device, GpuError};
 use super::resident::{Chunk, Resident};
 use super::source::{RowType, SHAPES, Shape, WORKGROUP, source};
 use super::work::{BATCH_MAX, PARAMS_STRIDE, WORKGROUPS_MAX, Work};
 use super::{Hit, ROWS_MAX, Request, ScanError, check_dim, check_place, check_rows, self_test};
 use crate::gpu::AdapterInfo;
+use crate::gpu::device::{AdapterChoice, Device, GpuError};
 use half::f16;
 use std::sync::{Mutex, PoisonError};
 

@@ -1,7 +1,7 @@
 //! The rows on the device: several buffers, since one binding has a limit, each in the order in which the shader reads.
 
-use super::device::{Device, GpuError};
 use super::source::WORKGROUP;
+use crate::gpu::device::{Device, GpuError};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 

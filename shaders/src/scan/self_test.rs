@@ -1,10 +1,10 @@
 //! Whether two backends give the same answers, and the small problem that a device must solve before it is used.
 
 use super::cpu::{Rows, scan_topk};
-use super::device::GpuError;
 use super::gpu::GpuScan;
 use super::source::WORKGROUP;
 use super::{Hit, K_MAX, Request, SCORE_TOLERANCE, ScanError};
+use crate::gpu::device::GpuError;
 use half::f16;
 
 /// `count` reproducible numbers in -1..1.

@@ -1,9 +1,9 @@
 //! The working memory of searches on a device: what goes there for each search, and the lists that come back.
 
-use super::device::{Device, GpuError};
 use super::resident::PIECE;
 use super::source::{SHAPES, WORKGROUP};
 use super::{Hit, K_MAX};
+use crate::gpu::device::{Device, GpuError};
 use std::sync::{Arc, OnceLock};
 
 /// Queries that share each reading of the rows.

@@ -8,6 +8,7 @@
 
 use super::Lanes;
 use std::arch::aarch64::*;
+use std::arch::asm;
 
 /// Four floats.
 #[derive(Clone, Copy)]
@@ -23,6 +24,16 @@ impl Lanes for Neon {
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         unsafe { Self(vld1q_f32(from)) }
+    }
+    #[inline(always)]
+    unsafe fn load_half(from: *const u16) -> Self {
+        let halves = unsafe { vld1_u16(from) };
+        let floats: float32x4_t;
+        // The conversion is part of NEON; only its intrinsic is not stable yet.
+        unsafe {
+            asm!("fcvtl {floats:v}.4s, {halves:v}.4h", floats = lateout(vreg) floats, halves = in(vreg) halves, options(pure, nomem, nostack, preserves_flags));
+        }
+        Self(floats)
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {

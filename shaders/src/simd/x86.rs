@@ -1,4 +1,4 @@
-//! [`Lanes`] for x86-64: eight lanes of AVX2 with FMA, sixteen of AVX-512F.
+//! [`Lanes`] for x86-64: eight lanes of AVX2 with FMA and F16C, sixteen of AVX-512F.
 #![allow(unsafe_code, reason = "the intrinsics load and store through raw pointers; the contract is the trait's")]
 #![allow(
     clippy::missing_safety_doc,
@@ -42,6 +42,10 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         unsafe { Self(_mm256_loadu_ps(from)) }
+    }
+    #[inline(always)]
+    unsafe fn load_half(from: *const u16) -> Self {
+        unsafe { Self(_mm256_cvtph_ps(_mm_loadu_si128(from.cast()))) }
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
@@ -129,6 +133,10 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         unsafe { Self(_mm512_loadu_ps(from)) }
+    }
+    #[inline(always)]
+    unsafe fn load_half(from: *const u16) -> Self {
+        unsafe { Self(_mm512_cvtph_ps(_mm256_loadu_si256(from.cast()))) }
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// How many of the newest event ids are remembered to tell repetitions; one takes about 50 bytes.
+    /// How many of the newest event ids are remembered to tell repetitions; one takes about 50 bytes. After a start those among as many
+    /// of the newest records, served lists counted too.
     pub ids_max: usize,
     /// A segment is closed when it is larger than this, in MiB.
     pub segment_mib: u64,

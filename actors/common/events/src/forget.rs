@@ -37,7 +37,7 @@ pub enum ForgetError {
         /// How far it must have come.
         needed: u64,
     },
-    /// Reading or writing failed. Nothing has changed, or everything: trying again is safe.
+    /// Reading or writing failed. Nothing has changed, or it is in force and not all that it replaced is removed: trying again is safe.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,7 +1,7 @@
 //! Appending, reading and following.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use domain::{Erasure, Event, Served};
 use protocol::journal::{KIND_LOG_BODY, LogBody};
@@ -9,6 +9,7 @@ use store::{Ack, Journal, JournalConfig, JournalEntry, NewRecord, Record, StoreE
 use tokio::sync::watch;
 
 use crate::Config;
+use crate::erasure::Waiting;
 use crate::ids::IdHasher;
 use crate::policy::{Unsealed, is_due};
 use crate::tail::{RingBounds, Tail};
@@ -52,6 +53,7 @@ pub(crate) struct Parts {
     pub(crate) warehouse: Warehouse,
     /// What the journal's thread shares.
     pub(crate) tail: Arc<Tail>,
+    pub(crate) waiting: Mutex<Waiting>,
     hasher: IdHasher,
     config: Config,
 }
@@ -90,14 +92,15 @@ impl EventLog {
         }
         let bounds = RingBounds { records_max: config.ring_records_max, bytes_max: config.ring_mib_max << 20 };
         let tail = Arc::new(Tail::new(config.ids_max, bounds, end));
-        let log = Self(Arc::new(Parts { journal, warehouse, tail, hasher: IdHasher::default(), config: config.clone() }));
+        let (waiting, hasher) = (Mutex::default(), IdHasher::default());
+        let log = Self(Arc::new(Parts { journal, warehouse, tail, waiting, hasher, config: config.clone() }));
         log.remember_ids()?;
         Ok(log)
     }
 
     /// Takes the ids of the newest records in.
     fn remember_ids(&self) -> Result<(), StoreError> {
-        let Parts { journal, warehouse, tail, hasher, config } = &*self.0;
+        let Parts { journal, warehouse, tail, hasher, config, .. } = &*self.0;
         let from = self.end().saturating_sub(config.ids_max as u64);
         for file in warehouse.sealed_files().iter().filter(|file| file.table == Table::Events && file.last >= from) {
             let mut ids = tail.ids();

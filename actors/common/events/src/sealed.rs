@@ -17,7 +17,7 @@ const READ_BYTES_MAX: usize = 8 << 20;
 pub struct SealedLog(Warehouse);
 
 impl SealedLog {
-    /// Reads the catalog in the warehouse's folder; changes nothing there.
+    /// Reads the catalog in the warehouse's folder; leaves nothing there.
     pub fn open(warehouse: &Path) -> Result<Self, StoreError> {
         Warehouse::open_for_reading(warehouse).map(Self)
     }

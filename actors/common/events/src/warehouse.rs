@@ -43,6 +43,8 @@ pub(crate) struct Warehouse {
     work: Mutex<()>,
     /// There may be files that the catalog does not name.
     is_littered: AtomicBool,
+    /// The catalog on disk may be one that this process does not follow, and not durably so.
+    is_in_doubt: AtomicBool,
     /// How many steps are done before the next one fails.
     #[cfg(test)]
     pub(crate) steps_left: Mutex<Option<usize>>,
@@ -67,7 +69,8 @@ impl Warehouse {
         }
         (catalog.url, catalog.endpoint) = (url.clone(), endpoint.clone());
         let warehouse = Self::with(Files::open(dir, url, endpoint)?, catalog);
-        // Looking through another store may take long: that waits for the first sealing.
+        warehouse.files.create_dirs()?;
+        // Looking through another store may take long: that waits for the first work.
         if url.is_empty() {
             warehouse.sweep()?;
         }
@@ -92,7 +95,9 @@ impl Warehouse {
     /// A warehouse with its files in another store, whatever it is.
     #[cfg(test)]
     pub(crate) fn elsewhere(dir: &Path, store: Arc<dyn object_store::ObjectStore>) -> Result<Self, StoreError> {
-        Ok(Self::with(Files::elsewhere(dir, store)?, Catalog::load(dir)?))
+        let warehouse = Self::with(Files::elsewhere(dir, store)?, Catalog::load(dir)?);
+        warehouse.files.create_dirs()?;
+        Ok(warehouse)
     }
 
     /// A warehouse over these files.
@@ -104,6 +109,7 @@ impl Warehouse {
             checked: Mutex::default(),
             work: Mutex::default(),
             is_littered: AtomicBool::new(true),
+            is_in_doubt: AtomicBool::new(false),
             #[cfg(test)]
             steps_left: Mutex::default(),
         }
@@ -133,17 +139,30 @@ impl Warehouse {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a catalog the one in force, durably.
+    /// Makes a catalog the one in force, durably. Where it stands on disk after an error, a power cut may leave either: then nothing is
+    /// written or removed any more.
     fn commit(&self, catalog: Catalog) -> Result<(), StoreError> {
         self.step("the catalog changes")?;
-        self.files.publish(CATALOG, &catalog.to_bytes()?)?;
+        let published = self.files.publish(CATALOG, &catalog.to_bytes()?).and_then(|()| self.step("the catalog's change is durable"));
+        if let Err(error) = published {
+            let is_old = Catalog::load(self.files.dir()).is_ok_and(|found| found != catalog);
+            self.is_in_doubt.store(!is_old, Ordering::Relaxed);
+            return Err(error);
+        }
         metrics::gauge!("gotham_events_sealed_offset").set(catalog.end() as f64);
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
         Ok(())
     }
 
-    /// Removes what an interruption has left.
-    fn sweep(&self) -> Result<(), StoreError> {
+    /// Removes what an interruption has left, and what a rewriting has replaced and could not remove. For whoever holds
+    /// [`Warehouse::work`], before anything else.
+    pub(crate) fn sweep(&self) -> Result<(), StoreError> {
+        if self.is_in_doubt.load(Ordering::Relaxed) {
+            return Err(StoreError::io(
+                CATALOG,
+                "it was replaced and perhaps not durably: nothing is sealed or forgotten before a restart",
+            ));
+        }
         if !self.is_littered.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -151,8 +170,9 @@ impl Warehouse {
         let catalog = self.catalog();
         let named: HashSet<&str> = catalog.files().map(|file| file.path.as_str()).collect();
         for name in self.files.list()?.iter().filter(|name| !named.contains(name.as_str())) {
-            tracing::warn!(name, "removed a file of an interrupted sealing");
+            self.step("an unnamed file is removed")?;
             self.files.remove(name)?;
+            tracing::warn!(name, "removed a file of an interrupted sealing or rewriting");
         }
         self.is_littered.store(false, Ordering::Relaxed);
         Ok(())

@@ -26,8 +26,6 @@ pub enum Logic {
     BoughtTogether,
     /// What to add to a cart of these products: every pair counts, and popularity beside.
     ForCart,
-    /// What this shopper buys regularly.
-    BuyAgain,
     /// What this shopper saw last.
     RecentlyViewed,
     /// What is rising: half forgotten after 6 hours.
@@ -45,7 +43,6 @@ impl Logic {
             Self::ViewedThenBought => "viewed_then_bought",
             Self::BoughtTogether => "bought_together",
             Self::ForCart => "for_cart",
-            Self::BuyAgain => "buy_again",
             Self::RecentlyViewed => "recently_viewed",
             Self::Trending => "trending",
             Self::Popular => "popular",
@@ -69,8 +66,7 @@ pub struct RecommendQuery {
 /// Why a product is proposed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reason {
-    /// Where it comes from: `visits`, `pairs`, `taste`, `together`, `viewed_then_bought`, `popular`, `content`, `ease`, `again`,
-    /// `recent`.
+    /// Where it comes from: `visits`, `pairs`, `taste`, `together`, `viewed_then_bought`, `popular`, `content`, `ease`, `recent`.
     pub strategy: &'static str,
     /// The product that speaks for it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +97,9 @@ pub struct Candidate {
 pub struct BehaviourStats {
     /// Events learned from.
     pub events: u64,
+    /// Grows with everything that an answer for everybody may change by: events learned from, a regression fitted, blends tuned, new
+    /// products looked at.
+    pub version: u64,
     /// Products that something was done with.
     pub products: usize,
     /// Shoppers remembered.

@@ -11,8 +11,8 @@ use crate::experiments::Experiment;
 /// The runtime name.
 pub const NAME: &str = "wayne";
 
-/// The most experiments that are defined at a time.
-pub const EXPERIMENTS_MAX: usize = 100;
+/// The most experiments that are defined at a time: all may be in force in one list, and reports tell as many apart.
+pub const EXPERIMENTS_MAX: usize = 16;
 
 /// Where a setting's value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

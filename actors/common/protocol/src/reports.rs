@@ -168,7 +168,8 @@ pub struct SuspectedStockOut {
     pub views: u64,
     /// Put into carts meanwhile.
     pub add_to_carts: u64,
-    /// With which probability so many views go by unlisted while it is available, by how often it was listed before.
+    /// With which probability, at most, so many views go by unlisted anywhere in its day while it is available: by how often it was
+    /// listed before, over all gaps between the day's lists.
     pub p_value: f64,
     /// What as many views brought on the days before, one amount a currency.
     pub revenue_at_risk: Vec<Money>,
@@ -322,10 +323,12 @@ mod tests {
     }
 
     #[test]
-    fn rows_become_json_with_decimal_money() {
+    fn rows_become_json_and_csv_with_decimal_money() {
         let row =
             CategoryRow { category: "Shoes".into(), views: 1, add_to_carts: 0, purchases: 0, units: 0, revenue: vec![money(3, "EUR")] };
-        let json = format!("{:?}", to_csv(&[row]));
-        assert!(json.contains("3.00,EUR"), "{json}");
+        let json = serde_json::to_value(&row).expect("JSON");
+        assert_eq!(json["revenue"], serde_json::json!([{"amount": "3.00", "currency": "EUR"}]));
+        let table = to_csv(&[row]);
+        assert_eq!(table.lines().nth(1), Some("Shoes,1,0,0,0,3.00,EUR,"));
     }
 }

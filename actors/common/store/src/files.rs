@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::store::StoreError;
 
 /// Flushes a folder's entries: a created, renamed or removed file stays so.
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
@@ -16,8 +16,9 @@ pub(crate) fn sync_data(file: &File) -> io::Result<()> {
     if cfg!(feature = "no_fsync") { Ok(()) } else { file.sync_data() }
 }
 
-/// Creates a folder, and its parents, so that it stays.
-pub(crate) fn create_dir(dir: &Path) -> Result<(), StoreError> {
+/// Creates a folder, and its parents, so that it stays. One that is there already is flushed all the same: an interruption may have come
+/// between.
+pub fn create_dir(dir: &Path) -> Result<(), StoreError> {
     fs::create_dir_all(dir).map_err(|error| StoreError::io(dir.display(), error))?;
     dir.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -26,8 +27,9 @@ pub(crate) fn create_dir(dir: &Path) -> Result<(), StoreError> {
 }
 
 /// Writes a file under a temporary name, flushes it, and gives it its name: after a crash it is there whole or not at all.
-/// The file that `write` was given is returned, open for reading and writing.
-pub(crate) fn publish<T>(path: &Path, write: impl FnOnce(&mut File) -> Result<T, StoreError>) -> Result<(File, T), StoreError> {
+/// The file that `write` was given is returned, open for reading and writing. After an error the old file is in force, or the new one
+/// where only the last step, flushing the folder, failed.
+pub fn publish<T>(path: &Path, write: impl FnOnce(&mut File) -> Result<T, StoreError>) -> Result<(File, T), StoreError> {
     let failed = |error: io::Error| StoreError::io(path.display(), error);
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(StoreError::io(path.display(), "names no file"));

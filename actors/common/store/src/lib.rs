@@ -16,7 +16,7 @@ pub mod consumer;
 pub mod data_dir;
 mod disk;
 mod export;
-mod files;
+pub mod files;
 mod fsync;
 pub mod golden;
 pub mod journal;

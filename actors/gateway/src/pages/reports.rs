@@ -101,10 +101,7 @@ fn whole(app: &App, report: &DailyReport, strip: &[DaySummary]) -> Markup {
 
 /// The revenue (or the events, where nothing was sold) of the days before, as bars.
 fn bars(strip: &[DaySummary]) -> Markup {
-    let height = |day: &DaySummary| match protocol::reports::leading(&day.totals.revenue) {
-        0 => 0,
-        amount => amount,
-    };
+    let height = |day: &DaySummary| protocol::reports::leading(&day.totals.revenue);
     let has_revenue = strip.iter().any(|day| height(day) > 0);
     let value = |day: &DaySummary| if has_revenue { height(day).max(0) as f64 } else { day.totals.events.values().sum::<u64>() as f64 };
     let most = strip.iter().map(value).fold(0.0, f64::max);

@@ -175,14 +175,7 @@ pub(crate) async fn bought_together(
     Path(id): Path<String>,
     Params(params): Params<BesideParams>,
 ) -> Answer<Json<Recommended>> {
-    let logic = LogicName::BoughtTogether;
-    let question = Question::beside(&app, logic, &id, params).map_err(Problem::of_query)?;
-    if !app.house.catalog.snapshot().is_empty() {
-        products::find(&app, &id)?;
-    }
-    // A pair is shown for itself or not at all.
-    let question = Question { is_filled: false, ..question };
-    run(&app, &context, &question).await.map(Json).map_err(Problem::of_query)
+    beside(app, &context, LogicName::BoughtTogether, &id, params).await
 }
 
 /// What others see who see a product.

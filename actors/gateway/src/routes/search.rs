@@ -24,7 +24,7 @@ use crate::schema::{AttributeDoc, Card, FacetCountsDoc, SuggestionDoc};
 
 pub(crate) use ask::{Ask, crop, filter as parsed_filter, ids, product_id};
 pub(crate) use body::{LookBody, Mode, OneOrMany, SearchBody, from_form, listed, read_form};
-pub(crate) use run::{find, look, run};
+pub(crate) use run::{find, look, ms, run};
 pub(crate) use served::run_logged;
 
 const SUGGESTIONS_DEFAULT: usize = 8;

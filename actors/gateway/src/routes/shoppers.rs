@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use domain::event::NAME_CHARS_MAX;
 use domain::{Erasure, Event, EventKind, Shopper};
 use protocol::personalize::ProfileSummary;
 use protocol::session::SessionState;
@@ -10,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::extract::JsonBody;
+use crate::extract::{self, JsonBody};
 use crate::problem::{Answer, Problem};
 use crate::routes::{App, events};
 use crate::schema::rfc3339;
@@ -67,22 +66,10 @@ pub(crate) struct Merged {
     pub is_seen: bool,
 }
 
-fn name(text: &str, pointer: &str) -> Answer<()> {
-    let chars = text.chars().count();
-    if chars == 0 || chars > NAME_CHARS_MAX || text.chars().any(char::is_control) {
-        return Err(Problem::field(
-            pointer,
-            "invalid_value",
-            format!("must have 1 to {NAME_CHARS_MAX} characters and no control characters"),
-        ));
-    }
-    Ok(())
-}
-
 /// All that is held of a user. The recorded events themselves are in the warehouse's files (`gotham export events`).
 #[utoipa::path(get, path = "/v1/users/{id}", tag = "shoppers", params(("id" = String, Path)), responses((status = 200, body = User), (status = 404, body = crate::problem::ProblemBody)))]
 pub(crate) async fn user(State(app): State<App>, Path(id): Path<String>) -> Answer<Json<User>> {
-    name(&id, "")?;
+    let id = extract::name(id, "")?;
     let (house, shopper) = (app.house.clone(), Shopper::user(&id));
     let read = move || (house.sessions.shopper(&shopper), house.personalizer.profile(&shopper));
     let (history, profile) = tokio::task::spawn_blocking(read).await.map_err(Problem::internal)?;
@@ -96,7 +83,7 @@ pub(crate) async fn user(State(app): State<App>, Path(id): Path<String>) -> Answ
 /// counted of products alone stays.
 #[utoipa::path(delete, path = "/v1/users/{id}", tag = "shoppers", params(("id" = String, Path)), responses((status = 200, body = Erased), (status = 503, body = crate::problem::ProblemBody)))]
 pub(crate) async fn erase(State(app): State<App>, Path(id): Path<String>) -> Answer<Json<Erased>> {
-    name(&id, "")?;
+    let id = extract::name(id, "")?;
     let (log, user) = (app.house.log.clone(), id.clone());
     let known = tokio::task::spawn_blocking(move || log.known_as(&user)).await.map_err(Problem::internal)?;
     let mut shoppers = known.map_err(|error| events::unstored(&error))?;
@@ -116,23 +103,23 @@ pub(crate) async fn erase(State(app): State<App>, Path(id): Path<String>) -> Ans
 /// A visitor logged in: what was gathered for the visitor is the user's from now on.
 #[utoipa::path(post, path = "/v1/users:merge", tag = "shoppers", request_body = MergeBody, responses((status = 200, body = Merged), (status = 422, body = crate::problem::ProblemBody)))]
 pub(crate) async fn merge(State(app): State<App>, JsonBody(body): JsonBody<MergeBody>) -> Answer<Json<Merged>> {
-    name(&body.visitor_id, "/visitor_id")?;
-    name(&body.user_id, "/user_id")?;
+    let visitor_id = extract::name(body.visitor_id, "/visitor_id")?;
+    let user_id = extract::name(body.user_id, "/user_id")?;
     let now_ms = app.house.clock.now_ms();
     let event = Event {
-        visitor: Some(body.visitor_id.clone()),
-        user: Some(body.user_id.clone()),
+        visitor: Some(visitor_id.clone()),
+        user: Some(user_id.clone()),
         ..Event::new(Uuid::now_v7().to_string(), EventKind::Identify, now_ms)
     };
     let appended = app.house.log.append(vec![event]).await.map_err(|error| events::unstored(&error))?;
     let is_seen = events::seen(&app, appended.end).await;
-    Ok(Json(Merged { visitor_id: body.visitor_id, user_id: body.user_id, is_seen }))
+    Ok(Json(Merged { visitor_id, user_id, is_seen }))
 }
 
 /// A session's history, cart and searches.
 #[utoipa::path(get, path = "/v1/sessions/{id}", tag = "shoppers", params(("id" = String, Path)), responses((status = 200, body = Session), (status = 404, body = crate::problem::ProblemBody)))]
 pub(crate) async fn session(State(app): State<App>, Path(id): Path<String>) -> Answer<Json<Session>> {
-    name(&id, "")?;
+    let id = extract::name(id, "")?;
     let (house, key) = (app.house.clone(), id.clone());
     let state = tokio::task::spawn_blocking(move || house.sessions.session(&key)).await.map_err(Problem::internal)?;
     let state = state.ok_or_else(|| Problem::not_found("such session"))?;

@@ -9,7 +9,7 @@ use kit::Progress;
 use protocol::cache::{Answer, AnswerCache, CacheKey, CacheSize, EndpointCounts, Flight, Lookup, Versions};
 use protocol::experiments::Experiment;
 use protocol::personalize::{DueProduct, Personalizer, ProfileSummary, RankQuery, RankedProduct};
-use protocol::recommend::{BehaviourStats, Candidate, Reason, RecommendQuery, Recommender};
+use protocol::recommend::{BehaviourStats, Candidate, Logic, Reason, RecommendQuery, Recommender};
 use protocol::reports::{
     AttributionRow, DailyReport, Date, DaySummary, ExperimentResult, LabError, ReplayLab, ReplayQuestion, ReplayReport, ReportReader,
 };
@@ -42,7 +42,8 @@ impl Recommender for Learned {
             let reason = Reason { strategy: "together", source: source.clone(), score: score - 0.5, together: 9, of: 40 };
             Candidate { product: name.parse().expect("an id"), score, reasons: vec![reason], rest: 0.5 }
         };
-        let all = ["a", "b", "c"];
+        // What rises is something else.
+        let all: &[&str] = if query.logic == Logic::Trending { &["d", "e"] } else { &["a", "b", "c"] };
         all.iter().enumerate().filter(|(_, name)| allowed(name)).take(query.limit).map(candidate).collect()
     }
     fn popularity(&self, products: &[ProductId]) -> Vec<f32> {
@@ -71,7 +72,7 @@ impl Personalizer for Learned {
         0
     }
     fn places_to_try(&self, _: usize, _: f32, _: Option<&Shopper>, _: i64) -> Vec<usize> {
-        Vec::new()
+        vec![4]
     }
     fn buy_again(&self, _: &Shopper, _: i64, _: usize) -> Vec<DueProduct> {
         vec![DueProduct { product: "b".parse().expect("an id"), score: 2.0, purchases: 2.0, due: 0.0, days: 3.0 }]
@@ -165,7 +166,7 @@ async fn stage() -> Stage {
     variant.group_id = Some("caps".into());
     let mut other = product("d", "Cap, blue");
     other.group_id = Some("caps".into());
-    Stage::new(Config::default(), World::new([product("a", "Apple"), product("b", "Bag"), variant, other])).await
+    Stage::new(Config::default(), World::new([product("a", "Apple"), product("b", "Bag"), variant, other, product("e", "Eraser")])).await
 }
 
 async fn post(stage: &Stage, path: &str, body: Value) -> (u16, Value) {
@@ -222,6 +223,15 @@ async fn lists_of_candidates_come_back_in_the_shoppers_order() {
     assert_eq!(answer["items"][0]["explain"][0]["name"], "popularity");
     let (_, answers) = post(&stage, "/v1/recommendations", json!([{"logic": "buy_again", "user_id": "u"}, {"limit": 1}])).await;
     assert_eq!((ids(&answers[0]), ids(&answers[1])), (vec!["b"], vec!["a"]));
+    stage.scene.end().await;
+}
+
+#[tokio::test]
+async fn what_is_tried_is_no_variant_of_what_is_shown() {
+    let stage = stage().await;
+    let (_, answer) = post(&stage, "/v1/recommendations", json!({"user_id": "u", "limit": 6, "fallback": false})).await;
+    // `d` rises, too, but it is a variant of `c`.
+    assert_eq!((ids(&answer), &answer["items"][3]["strategy"]), (vec!["a", "b", "c", "e"], &json!("trending")), "{answer}");
     stage.scene.end().await;
 }
 

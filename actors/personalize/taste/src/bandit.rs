@@ -105,12 +105,13 @@ impl Bandit {
     }
 }
 
-/// The places of a list that may be given to something new: at most `budget` of them (a share between 0 and 1), never the first,
-/// spread over the list and drawn by the seed. In rising order.
+/// The places of a list that may be given to something new: `budget` of them (a share between 0 and 1) on average over seeds, at most
+/// one more, never the first, spread over the list and drawn by the seed. In rising order.
 pub fn places_to_try(places: usize, budget: f32, seed: Seed) -> Vec<usize> {
     let budget = if budget.is_finite() { budget.clamp(0.0, 1.0) } else { 0.0 };
-    let count = ((places as f64 * f64::from(budget)).floor() as usize).min(places.saturating_sub(1));
     let mut random = Random(mix(seed.0, 0x7077));
+    // Rounded down, a short list would never have a place.
+    let count = ((places as f64 * f64::from(budget) + random.uniform()).floor() as usize).min(places.saturating_sub(1));
     // One place out of each of `count` equal stretches behind the first.
     (0..count)
         .map(|n| {
@@ -230,9 +231,17 @@ mod tests {
         #[test]
         fn places_to_try_keep_to_the_budget_and_spare_the_first(places in 0_usize..300, budget in -1.0_f32..2.0, shopper: u64) {
             let tried = places_to_try(places, budget, Seed::new(shopper, NOW));
-            prop_assert!(tried.len() as f32 <= places as f32 * budget.clamp(0.0, 1.0));
+            prop_assert!((tried.len() as f32) < places as f32 * budget.clamp(0.0, 1.0) + 1.0);
             prop_assert!(tried.windows(2).all(|pair| pair[0] < pair[1]));
             prop_assert!(tried.iter().all(|place| (1..places).contains(place)));
+        }
+
+        #[test]
+        fn places_to_try_are_the_budget_on_average(places in 2_usize..60, budget in 0.0_f32..0.5) {
+            let tried: usize = (0..4_000).map(|shopper| places_to_try(places, budget, Seed::new(shopper, NOW)).len()).sum();
+            let (mean, expected) = (tried as f32 / 4_000.0, places as f32 * budget);
+            // Six standard errors of a rounding up or down.
+            prop_assert!((mean - expected).abs() < 0.05, "{mean} {expected}");
         }
     }
 }

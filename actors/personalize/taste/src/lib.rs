@@ -35,9 +35,9 @@ pub use clock::DAY_MS;
 pub use event::{ATTRIBUTES_MAX, Action, Event, Facts};
 pub use features::{Ask, CANDIDATES_MAX, Candidate, FEATURES, Feature, Features, Page};
 pub use keys::Id;
-pub use logit::{Learner, REASONS_MAX, Ranked, SURFACES_MAX};
+pub use logit::{Learner, Ranked, SURFACES_MAX};
 pub use profile::{GLANCES_MAX, ITEMS_MAX, PROFILE_BYTES_MAX, PROFILE_HALF_LIFE_DAYS, Profile, Step, TASTES_MAX};
-pub use save::{SaveError, Saved, digest, save};
+pub use save::{SaveError, Saved, save};
 pub use shop::{HABIT_HALF_LIFE_DAYS, POPULARITY_HALF_LIFE_DAYS, SHOP_ITEMS_MAX, SHOP_KINDS_MAX, Shop, WEEK_HALF_LIFE_DAYS};
 pub use shown::{
     CHOICES_MAX, JOIN_MS_MAX, Joined, LIST_AGE_MS_MAX, LISTS_OF_SHOPPER_MAX, Lists, Origin, SHOWN_BYTES_MAX, SKEW_MS_MAX, Shown,

@@ -22,8 +22,6 @@ const SURFACE_SHARE: f32 = 0.5;
 /// Swaminathan, Schnabel 2017), less steep in a grid of products.
 const POSITION: f32 = -0.7;
 const WEIGHT_MAX: f32 = 20.0;
-/// Terms of a score that explain it.
-pub const REASONS_MAX: usize = 3;
 
 /// Weights and what AdaGrad knows of them. The last stands for the logarithm of the position.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -76,16 +74,6 @@ pub struct Ranked {
     pub score: f32,
     /// What each feature adds: weight times value, in the order of [`Feature::ALL`].
     pub shares: Features,
-}
-
-impl Ranked {
-    /// The features that add or take most, at most [`REASONS_MAX`], the largest first.
-    pub fn reasons(&self) -> Vec<(Feature, f32)> {
-        let mut all: Vec<(Feature, f32)> = Feature::ALL.into_iter().zip(self.shares).filter(|(_, share)| *share != 0.0).collect();
-        all.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then((a.0 as usize).cmp(&(b.0 as usize))));
-        all.truncate(REASONS_MAX);
-        all
-    }
 }
 
 /// Weights in common and of each surface.

@@ -95,11 +95,6 @@ pub fn save(shop: &Shop, learner: &Learner, bandit: &Bandit, to: &mut impl Write
     writer.finish()
 }
 
-/// The digest of the state, as [`save`] would write it.
-pub fn digest(shop: &Shop, learner: &Learner, bandit: &Bandit) -> Result<[u8; DIGEST_BYTES], SaveError> {
-    save(shop, learner, bandit, &mut io::sink())
-}
-
 pub(crate) struct Writer<'a, W> {
     to: &'a mut W,
     hasher: blake3::Hasher,

@@ -13,6 +13,8 @@ const CLUSTER_ITEMS: u64 = 200;
 const QUERIES: usize = 20_000;
 /// Events made at a time, so that making them is not measured.
 const BATCH: usize = 20_000;
+/// Events applied under one hold of the lock, as in the house.
+const HOLD_EVENTS: usize = 32;
 
 /// xorshift64.
 struct Random(u64);
@@ -140,8 +142,13 @@ fn main() {
             let mut made = Vec::new();
             while !done.load(Ordering::Relaxed) {
                 shop.make(&mut made, 1_000);
-                let events: Vec<Event<'_>> = made.iter().map(event).collect();
-                shared.apply(&events);
+                for part in made.chunks(HOLD_EVENTS) {
+                    shared.write(|state| {
+                        for made in part {
+                            let _taken = state.apply(&event(made));
+                        }
+                    });
+                }
             }
         });
         ask(&shared, users, items, "while a writer applies without pause");

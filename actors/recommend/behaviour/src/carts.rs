@@ -55,7 +55,7 @@ impl Behaviour {
         let popular_factor = if popular_greatest > 0.0 { settings.popular / popular_greatest } else { 0.0 };
         let mut popular = Vec::new();
         if !gated {
-            self.popularity.popular(Window::Weeks, None, request.count(), &|item| allow(item) && scores.get(item) == 0.0, &mut popular);
+            self.popularity.popular(Window::Weeks, request.count(), &|item| allow(item) && scores.get(item) == 0.0, &mut popular);
         }
         let picked = &mut scratch.picked;
         picked.clear();

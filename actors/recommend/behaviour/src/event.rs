@@ -39,14 +39,11 @@ pub enum Kind {
     Refund = 5,
     /// "Not for me": the item is not recommended to this shopper again while the history remembers it.
     Dismiss = 6,
-    /// Shown in a list: counted, of no weight.
-    Impression = 7,
 }
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 8] =
-        [Self::View, Self::Click, Self::Wishlist, Self::Cart, Self::Purchase, Self::Refund, Self::Dismiss, Self::Impression];
+    pub const ALL: [Self; 7] = [Self::View, Self::Click, Self::Wishlist, Self::Cart, Self::Purchase, Self::Refund, Self::Dismiss];
 
     /// Whether it speaks for the item.
     pub fn is_interest(self) -> bool {

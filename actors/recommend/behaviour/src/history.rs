@@ -40,7 +40,11 @@ impl Entry {
     }
 
     pub(crate) fn kind(self) -> Kind {
-        Kind::ALL[(self.0 >> ITEM_BITS) as usize & ((1 << KIND_BITS) - 1)]
+        Kind::ALL[self.kind_number()]
+    }
+
+    fn kind_number(self) -> usize {
+        (self.0 >> ITEM_BITS) as usize & ((1 << KIND_BITS) - 1)
     }
 
     /// The same item at the same time, of another kind.
@@ -55,7 +59,8 @@ impl Saved for Entry {
     }
 
     fn load(input: &mut Input<'_>) -> Result<Self, LoadError> {
-        Ok(Self(input.u64()?))
+        let entry = Self(input.u64()?);
+        if entry.kind_number() < Kind::ALL.len() { Ok(entry) } else { Err(LoadError::Malformed("a kind of event")) }
     }
 }
 
@@ -293,6 +298,18 @@ mod tests {
             let entry = Entry::new(ITEMS_MAX as u32 - 1, TIME_MS_MAX, kind);
             assert_eq!((entry.item(), entry.at_ms(), entry.kind()), (ITEMS_MAX as u32 - 1, TIME_MS_MAX - 255, kind));
         }
+    }
+
+    #[test]
+    fn an_entry_of_no_known_kind_is_not_read() {
+        let read = |number: u64| {
+            let mut bytes = Vec::new();
+            let mut output = Output::new(&mut bytes);
+            output.u64(number << ITEM_BITS);
+            output.finish().expect("memory");
+            Entry::load(&mut Input::new(&mut &bytes[..]).expect("a stream")).map(Entry::kind).ok()
+        };
+        assert_eq!((read(Kind::Dismiss as u64), read(Kind::ALL.len() as u64)), (Some(Kind::Dismiss), None));
     }
 
     #[test]

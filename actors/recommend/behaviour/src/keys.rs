@@ -6,8 +6,8 @@ use hashbrown::HashTable;
 
 use crate::save::{Input, LoadError, Output, Saved};
 
-/// A name may be this long.
-pub const KEY_BYTES_MAX: usize = 256;
+/// A name may be this long: 128 characters of 4 bytes each, behind two bytes that say of whom it is.
+pub const KEY_BYTES_MAX: usize = 2 + 4 * 128;
 
 /// 128 bits of BLAKE3 of a name: what is kept of shoppers, sessions and orders. It finds, and it cannot be read back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -67,7 +67,7 @@ pub enum Strategy {
     Together,
     /// Bought after the source was viewed.
     Bought,
-    /// Popular, in a group of the source or in the shop.
+    /// Popular in the shop.
     Popular,
     /// Like the source, which people see near the others.
     Like,

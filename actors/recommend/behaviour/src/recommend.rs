@@ -37,8 +37,8 @@ struct Part {
 }
 
 impl Behaviour {
-    /// What to show a shopper, or a visit: visits like it, pairs and taste blended; without a visit the shopper's taste; filled up from
-    /// the category of what was seen last and then from the shop. `blend`: `None` is that of the settings.
+    /// What to show a shopper, or a visit: visits like it, pairs and taste blended; without a visit the shopper's taste; filled up with
+    /// what is popular. `blend`: `None` is that of the settings.
     pub fn for_you(&self, history: History<'_>, blend: Option<&Blend>, request: &Request<'_>, scratch: &mut Scratch) -> Vec<Candidate> {
         let blend = blend.unwrap_or(&self.settings.blend);
         let dismissed = self.recall(history, scratch);
@@ -56,9 +56,8 @@ impl Behaviour {
         }
         scratch.blended.clear();
         scratch.matched.clear();
-        let category = scratch.history.first().and_then(|newest| self.popularity.groups_of(*newest).first().copied());
         let seen = matches!(history, History::Shopper(_)).then_some(&scratch.history[..]).unwrap_or_default();
-        self.fill(&mut answer, category, request.count(), &|item| !seen.contains(&item) && allow(item));
+        self.fill(&mut answer, request.count(), &|item| !seen.contains(&item) && allow(item));
         answer
     }
 
@@ -114,7 +113,7 @@ impl Behaviour {
     /// How a whole history is read: where shoppers have many events otherwise than where they have few.
     fn taste_reading(&self) -> &Reading {
         let settings = &self.settings.shopper;
-        let dense = self.events as f32 >= settings.dense_events_per_shopper * self.shoppers.len().max(1) as f32;
+        let dense = self.interests as f32 >= settings.dense_events_per_shopper * self.shoppers.len().max(1) as f32;
         if dense { &settings.dense } else { &settings.pairs.reading }
     }
 
@@ -188,21 +187,18 @@ impl Behaviour {
         answer
     }
 
-    /// Fills a list up with what is popular in a group and then in the shop, below what is in it.
-    fn fill(&self, answer: &mut Vec<Candidate>, category: Option<u32>, count: usize, allow: &dyn Fn(u32) -> bool) {
-        let mut found = Vec::new();
-        for group in [category, None] {
-            if answer.len() >= count || (group.is_none() && category.is_some() && answer.is_empty() && count == 0) {
-                return;
-            }
-            let missing = count - answer.len();
-            let has = |item: u32| answer.iter().any(|candidate| candidate.item == item);
-            self.popularity.popular(Window::Weeks, group, missing, &|item| !has(item) && allow(item), &mut found);
-            let below = answer.last().map_or(1.0, |last| last.score) * FILLED;
-            let greatest = found.first().map_or(1.0, |(_, weight)| *weight);
-            let filled = found.iter().map(|(item, weight)| popular(*item, *weight, below / greatest));
-            answer.extend(filled);
+    /// Fills a list up with what is popular, below what is in it.
+    fn fill(&self, answer: &mut Vec<Candidate>, count: usize, allow: &dyn Fn(u32) -> bool) {
+        let missing = count.saturating_sub(answer.len());
+        if missing == 0 {
+            return;
         }
+        let mut found = Vec::new();
+        let has = |item: u32| answer.iter().any(|candidate| candidate.item == item);
+        self.popularity.popular(Window::Weeks, missing, &|item| !has(item) && allow(item), &mut found);
+        let below = answer.last().map_or(1.0, |last| last.score) * FILLED;
+        let greatest = found.first().map_or(1.0, |(_, weight)| *weight);
+        answer.extend(found.iter().map(|(item, weight)| popular(*item, *weight, below / greatest)));
     }
 
     /// What shoppers who looked at an item also looked at.
@@ -226,10 +222,10 @@ impl Behaviour {
         picked.iter().map(|(other, score)| Candidate::of(*other, reason(*score))).collect()
     }
 
-    /// The most popular of a group or of the shop; `score` is the decayed count.
-    pub fn popular(&self, window: Window, group: Option<u32>, request: &Request<'_>) -> Vec<Candidate> {
+    /// The most popular of the shop; `score` is the decayed count.
+    pub fn popular(&self, window: Window, request: &Request<'_>) -> Vec<Candidate> {
         let mut found = Vec::new();
-        self.popularity.popular(window, group, request.count(), request.allow, &mut found);
+        self.popularity.popular(window, request.count(), request.allow, &mut found);
         found.into_iter().map(|(item, weight)| popular(item, weight, 1.0)).collect()
     }
 
@@ -263,5 +259,43 @@ fn explain_pairs(pairs: &Cooccurrence, history: &[u32], reading: &Reading, place
         for (item, score) in pairs.scores_of(*source, reading).filter(|(item, _)| places.get(*item) > 0.0) {
             part(item, *source, weight * score);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::event::Event;
+    use crate::settings::Settings;
+
+    use super::*;
+
+    /// What shoppers turn down says nothing of how much they look at.
+    #[test]
+    fn only_what_speaks_for_an_item_makes_histories_dense() {
+        for (kind, is_dense) in [(Kind::Dismiss, false), (Kind::Refund, false), (Kind::View, true)] {
+            let mut state = Behaviour::new(Settings::default());
+            for number in 0..state.settings.shopper.dense_events_per_shopper as u64 {
+                let event = Event { shopper: "s", session: None, item: "a", kind, at_ms: number * 60_000, quantity: 1, order: None };
+                state.apply(&event).expect("good");
+            }
+            assert_eq!(std::ptr::eq(state.taste_reading(), &state.settings.shopper.dense), is_dense, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_the_shop_cannot_fill_asks_about_each_item_once() {
+        let mut state = Behaviour::new(Settings::default());
+        for number in 0..9 {
+            let item = number.to_string();
+            let event = Event { shopper: "s", session: None, item: &item, kind: Kind::View, at_ms: number, quantity: 1, order: None };
+            state.apply(&event).expect("good");
+        }
+        let asked = std::cell::Cell::new(0);
+        let allow = |item: u32| {
+            asked.set(asked.get() + 1);
+            item != 0
+        };
+        let answer = state.for_you(History::Shopper("new"), None, &Request::new(20).allowing(&allow), &mut Scratch::default());
+        assert_eq!((answer.len(), asked.get()), (8, 9));
     }
 }

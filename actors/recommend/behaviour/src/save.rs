@@ -10,7 +10,7 @@ use thiserror::Error;
 /// The first bytes of a saved state.
 const MAGIC: [u8; 8] = *b"GOTHbehv";
 /// The version that is written; others are refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes read or written at a time.
 const PIECE_BYTES: usize = 1 << 16;
 

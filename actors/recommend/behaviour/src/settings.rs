@@ -289,11 +289,7 @@ pub struct Bounds {
     pub history_max: usize,
     /// Different items a shopper bought.
     pub bought_max: usize,
-    /// Groups (categories, brands, stores); items of further ones count for the shop alone.
-    pub groups_max: usize,
-    /// Groups of one item.
-    pub item_groups_max: usize,
-    /// Most popular items kept ready for the shop and for each group; longer lists are counted out.
+    /// Most popular items kept ready; longer lists are counted out.
     pub popular_max: usize,
     /// Orders under way.
     pub orders_open_max: usize,
@@ -301,15 +297,6 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self {
-            items_max: 4_000_000,
-            shoppers_max: 2_000_000,
-            history_max: 20,
-            bought_max: 200,
-            groups_max: 65_536,
-            item_groups_max: 8,
-            popular_max: 128,
-            orders_open_max: 4_096,
-        }
+        Self { items_max: 4_000_000, shoppers_max: 2_000_000, history_max: 20, bought_max: 200, popular_max: 128, orders_open_max: 4_096 }
     }
 }

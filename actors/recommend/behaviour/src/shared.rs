@@ -6,11 +6,7 @@
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use crate::event::{Event, Refused};
 use crate::state::Behaviour;
-
-/// Events applied under one hold of the lock; between two holds readers get their turn.
-const HOLD_EVENTS_MAX: usize = 32;
 
 /// The state, shared.
 #[derive(Debug)]
@@ -30,18 +26,8 @@ impl Shared {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state; everybody else waits.
+    /// Changes the state; everybody else waits: a few events at a time, so that readers get their turn between.
     pub fn write<T>(&self, change: impl FnOnce(&mut Behaviour) -> T) -> T {
         change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Applies events in their order, a few at a time. When it returns, every later query sees them. The answers stand in the order of
-    /// the events.
-    pub fn apply(&self, events: &[Event<'_>]) -> Vec<Result<u32, Refused>> {
-        let mut answers = Vec::with_capacity(events.len());
-        for part in events.chunks(HOLD_EVENTS_MAX) {
-            self.write(|state| answers.extend(part.iter().map(|event| state.apply(event))));
-        }
-        answers
     }
 }

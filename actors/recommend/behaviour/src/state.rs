@@ -23,8 +23,9 @@ pub struct Behaviour {
     pub(crate) items: Items,
     /// Events that speak for each item.
     pub(crate) events_of: Vec<u32>,
-    impressions_of: Vec<u32>,
-    pub(crate) events: u64,
+    events: u64,
+    /// Events that speak for an item.
+    pub(crate) interests: u64,
     /// The time of the latest event.
     pub(crate) latest_ms: u64,
     pub(crate) view: Cooccurrence,
@@ -66,8 +67,8 @@ impl Behaviour {
             settings,
             items: Items::default(),
             events_of: Vec::new(),
-            impressions_of: Vec::new(),
             events: 0,
+            interests: 0,
             latest_ms: 0,
             visits: Visits::default(),
             shoppers: Shoppers::default(),
@@ -112,27 +113,13 @@ impl Behaviour {
         let item = self.items.intern(name, self.settings.bounds.items_max.min(ITEMS_MAX)).ok_or(Refused::ItemsFull)?;
         if self.events_of.len() <= item as usize {
             self.events_of.resize(item as usize + 1, 0);
-            self.impressions_of.resize(item as usize + 1, 0);
         }
         Ok(item)
-    }
-
-    /// Says which groups (categories, brands, stores) an item is in from now on; the first is its category. An unknown item is left out.
-    pub fn set_groups(&mut self, item: u32, groups: &[u32]) {
-        if (item as usize) < self.items.len() {
-            let bounds = &self.settings.bounds;
-            self.popularity.set_groups(item, groups, bounds.groups_max, bounds.item_groups_max, bounds.popular_max);
-        }
     }
 
     /// Events that speak for an item.
     pub fn events_of(&self, item: u32) -> u32 {
         self.events_of.get(item as usize).copied().unwrap_or(0)
-    }
-
-    /// How often an item was shown.
-    pub fn impressions_of(&self, item: u32) -> u32 {
-        self.impressions_of.get(item as usize).copied().unwrap_or(0)
     }
 
     /// Takes an event in and returns the number of its item.
@@ -150,7 +137,6 @@ impl Behaviour {
         self.events += 1;
         self.latest_ms = self.latest_ms.max(event.at_ms);
         match event.kind {
-            Kind::Impression => self.impressions_of[item as usize] = self.impressions_of[item as usize].saturating_add(1),
             Kind::Dismiss | Kind::Refund => self.turn_away(event, item),
             _ => self.take_interest(event, item),
         }
@@ -208,6 +194,7 @@ impl Behaviour {
             self.popularity.note(item, weight, event.at_ms, self.settings.bounds.popular_max);
         }
         self.events_of[item as usize] = self.events_of[item as usize].saturating_add(1);
+        self.interests += 1;
         if event.kind == Kind::Purchase {
             self.note_purchase(slot, event, item, shopper_key, session);
         }
@@ -374,8 +361,8 @@ impl Behaviour {
         let mut output = Output::new(sink);
         self.items.save(&mut output);
         output.u32s(&self.events_of);
-        output.u32s(&self.impressions_of);
         output.u64(self.events);
+        output.u64(self.interests);
         output.u64(self.latest_ms);
         self.view.save(&mut output);
         self.taste.save(&mut output);
@@ -401,8 +388,8 @@ impl Behaviour {
         let state = Self {
             items: Items::load(&mut input)?,
             events_of: input.u32s()?,
-            impressions_of: input.u32s()?,
             events: input.u64()?,
+            interests: input.u64()?,
             latest_ms: input.u64()?,
             view: Cooccurrence::load(&mut input)?,
             taste: Cooccurrence::load(&mut input)?,
@@ -434,7 +421,6 @@ impl Behaviour {
         });
         [&self.view, &self.taste, &self.cross].iter().all(|pairs| pairs.is_within(items))
             && self.events_of.len() == items
-            && self.impressions_of.len() == items
             && self.baskets.is_within(items)
             && self.visits.index.is_within(items)
             && self.popularity.is_within(items)

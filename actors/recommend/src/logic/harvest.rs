@@ -95,7 +95,9 @@ impl Harvest {
     pub(crate) fn take(&mut self, body: &LogBody) {
         match body {
             LogBody::Event(event) => {
-                if let Some((visitor, user)) = event.login() {
+                if event.is_personal()
+                    && let Some((visitor, user)) = event.login()
+                {
                     let (visitor, user) = (self.shoppers.number(visitor.as_str()), self.shoppers.number(user.as_str()));
                     self.logins.insert(visitor, user);
                 }
@@ -180,6 +182,16 @@ pub(crate) mod tests {
                 let done = Done { shopper: &name, session: None, item, kind: Kind::Purchase, at_ms, quantity: 1, order: Some(&name) };
                 harvest.learn(&done);
             }
+        }
+        harvest.finish()
+    }
+
+    /// One order.
+    pub(crate) fn bought(items: &[&str]) -> Harvested {
+        let mut harvest = Harvest::new(usize::MAX);
+        for item in items {
+            let (kind, order) = (Kind::Purchase, Some("o"));
+            harvest.learn(&Done { shopper: "s", session: None, item, kind, at_ms: 0, quantity: 1, order });
         }
         harvest.finish()
     }

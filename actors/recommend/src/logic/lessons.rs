@@ -1,7 +1,12 @@
 //! What the engine learns from one record of the log.
 
-use behaviour::{Event as Done, Kind};
+use behaviour::{Event as Done, KEY_BYTES_MAX, Kind};
+use domain::event::NAME_CHARS_MAX;
+use domain::product::PRODUCT_ID_CHARS_MAX;
 use domain::{Event, EventKind};
+
+/// A shopper's name stands behind two bytes that say of whom it is; whatever name an event has is taken.
+const _: () = assert!(KEY_BYTES_MAX >= 2 + 4 * NAME_CHARS_MAX && KEY_BYTES_MAX >= 4 * PRODUCT_ID_CHARS_MAX);
 
 /// From this rating on a product is spoken for.
 const RATING_GOOD: f32 = 3.0;
@@ -16,9 +21,9 @@ pub(crate) fn kind_of(event: &Event) -> Option<Kind> {
         EventKind::Purchase => Some(Kind::Purchase),
         EventKind::Refund => Some(Kind::Refund),
         EventKind::Dismiss => Some(Kind::Dismiss),
-        EventKind::Impression => Some(Kind::Impression),
         EventKind::Rating => event.rating.filter(|rating| *rating >= RATING_GOOD).map(|_| Kind::View),
-        EventKind::Search
+        EventKind::Impression
+        | EventKind::Search
         | EventKind::RemoveFromCart
         | EventKind::CartView
         | EventKind::Checkout
@@ -83,6 +88,7 @@ mod tests {
             Event { consent: Some(false), ..event(EventKind::View) },
             Event { user: None, session: None, ..event(EventKind::View) },
             Event { rating: Some(2.0), ..event(EventKind::Rating) },
+            event(EventKind::Impression),
             event(EventKind::Home),
             event(EventKind::CartView),
         ] {

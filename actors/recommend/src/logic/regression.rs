@@ -118,7 +118,8 @@ fn held_items(harvested: &Harvested, held_orders: &HashSet<u32>) -> HashMap<u32,
     eligible.into_iter().step_by(step).collect()
 }
 
-/// What is counted, from everything that is not held back. Its items have the numbers of the harvest, its shoppers those as names.
+/// What is counted, from everything that is not held back. Its items have the numbers of the harvest, and everything has its number as
+/// its name: none is refused, which would shift the numbers of all behind it.
 fn counted(
     harvested: &Harvested,
     settings: &Settings,
@@ -126,9 +127,11 @@ fn counted(
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Behaviour, EaseError> {
     let mut state = Behaviour::new(settings.clone());
-    for name in &harvested.names {
-        // One that is refused teaches nothing there either.
-        let _known = state.add_item(name);
+    for number in 0..harvested.names.len() {
+        // Behind the bound on items nothing is counted.
+        if state.add_item(&number.to_string()).is_err() {
+            break;
+        }
     }
     for (place, lesson) in harvested.lessons.iter().enumerate() {
         if place.is_multiple_of(1_024) && !goes_on() {
@@ -137,11 +140,12 @@ fn counted(
         if is_held(lesson) {
             continue;
         }
-        let (shopper, order) = (lesson.shopper.to_string(), lesson.order().map(|order| order.to_string()));
+        let (shopper, item) = (lesson.shopper.to_string(), lesson.item.to_string());
+        let order = lesson.order().map(|order| order.to_string());
         let done = Done {
             shopper: &shopper,
             session: None,
-            item: &harvested.names[lesson.item as usize],
+            item: &item,
             kind: lesson.kind,
             at_ms: lesson.at_ms,
             quantity: 1,
@@ -246,7 +250,7 @@ fn regression(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logic::harvest::tests::pairs;
+    use crate::logic::harvest::tests::{bought, pairs};
 
     fn plan() -> Plan {
         Plan { items_max: 60, threads_max: 1, settings: Settings::default() }
@@ -266,6 +270,13 @@ mod tests {
         let again = fit(&harvested, &plan(), &|| true).expect("not stopped");
         let models = |fitted: Regressions| [fitted.carts, fitted.histories].map(|regression| regression.map(|r| (r.model, r.choice)));
         assert_eq!(models(fitted), models(again), "the same at every run");
+    }
+
+    #[test]
+    fn a_name_that_the_engine_refuses_shifts_no_number() {
+        let state = counted(&bought(&["a", "", "b"]), &Settings::default(), |_| false, &|| true).expect("not stopped");
+        let of_one_order = |first, second| state.together(first, second).is_some_and(|together| together.together == 1);
+        assert!(of_one_order(0, 1) && of_one_order(1, 2) && of_one_order(0, 2));
     }
 
     #[test]

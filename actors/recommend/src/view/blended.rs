@@ -1,6 +1,6 @@
 //! Lists in which the nightly regression has its say.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use behaviour::{Candidate as Found, Request, Strategy, with_scratch};
 use ease::{Blended, POOL_MAX, Sums, blend};
@@ -21,7 +21,7 @@ impl Asking<'_> {
                 let allow = |item: u32| self.name(item).is_some_and(allowed);
                 let request = Request::new(POOL_MAX.max(limit)).allowing(&allow);
                 let own = with_scratch(|scratch| self.state.complete_cart(&self.items, &request, scratch));
-                Some(mixing.list(own, limit, allowed, HashSet::clone))
+                Some(mixing.list(own, limit, allowed))
             }
             Logic::ForYou if self.query.products.is_empty() => {
                 let regression = regressions.histories.as_ref()?;
@@ -35,16 +35,10 @@ impl Asking<'_> {
                 if own.iter().any(is_of_visit) {
                     return Some(own.into_iter().filter_map(|found| self.candidate(found)).collect());
                 }
-                Some(mixing.list(self.found(POOL_MAX.max(limit), allowed), limit, allowed, |items| self.undismissed(shopper, items)))
+                Some(mixing.list(self.found(POOL_MAX.max(limit), allowed), limit, allowed))
             }
             _ => None,
         }
-    }
-
-    /// Those of some products that a shopper has not dismissed.
-    fn undismissed(&self, shopper: &str, items: &HashSet<u32>) -> HashSet<u32> {
-        let dismissed = self.state.dismissed(shopper);
-        items.iter().copied().filter(|item| !dismissed.contains(item)).collect()
     }
 }
 
@@ -67,14 +61,8 @@ impl<'a> Mixing<'a> {
         has_say.then_some(mixing)
     }
 
-    /// Puts what the regression says beside a list of the state. `keep` is asked which of the products that are not in it may be shown.
-    fn list(
-        &self,
-        own: Vec<Found>,
-        limit: usize,
-        allowed: &dyn Fn(&str) -> bool,
-        keep: impl FnOnce(&HashSet<u32>) -> HashSet<u32>,
-    ) -> Vec<Candidate> {
+    /// Puts what the regression says beside a list of the state.
+    fn list(&self, own: Vec<Found>, limit: usize, allowed: &dyn Fn(&str) -> bool) -> Vec<Candidate> {
         let Regression { names, choice, .. } = self.regression;
         // What the regression does not know is numbered behind what it knows.
         let number = |place: usize, found: &Found| {
@@ -87,12 +75,7 @@ impl<'a> Mixing<'a> {
         let mut mixed = Vec::new();
         blend(&scored, &self.sums, choice.weight, &allow, &mut mixed);
         let own: HashMap<u32, Found> = scored.into_iter().map(|(number, _)| number).zip(own).collect();
-        // A few to spare for those that may not be shown.
-        mixed.truncate(2 * limit);
-        let added = |item: &Blended| self.asking.state.item(name(item.item)?);
-        let kept = keep(&mixed.iter().filter(|item| !own.contains_key(&item.item)).filter_map(added).collect());
-        let shown = mixed.into_iter().filter(|item| own.contains_key(&item.item) || added(item).is_some_and(|item| kept.contains(&item)));
-        shown.take(limit).filter_map(|item| self.candidate(item, own.get(&item.item))).collect()
+        mixed.into_iter().take(limit).filter_map(|item| self.candidate(item, own.get(&item.item))).collect()
     }
 
     fn candidate(&self, item: Blended, own: Option<&Found>) -> Option<Candidate> {

@@ -17,10 +17,8 @@ const ENDINGS: [&str; 7] = ["en", "er", "es", "s", "n", "e", "x"];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cluster {
     pub(crate) count: u64,
-    /// Most frequent first.
+    /// Those that may be shown, most frequent first; at least one.
     pub(crate) examples: Vec<String>,
-    /// Marks of different shoppers.
-    pub(crate) askers: BTreeSet<u32>,
 }
 
 /// Lower case, letters and digits alone, single blanks.
@@ -29,29 +27,29 @@ pub(crate) fn plain(query: &str) -> String {
     lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// Merges wishes (plain text, count, marks of shoppers) that mean the same. Most frequent first.
-pub(crate) fn clusters(mut wishes: Vec<(String, u64, Vec<u32>)>) -> Vec<Cluster> {
+/// Merges wishes (plain text, count, whether the text may be shown) that mean the same. Most frequent first; what has no text that may
+/// be shown is left out.
+pub(crate) fn clusters(mut wishes: Vec<(String, u64, bool)>) -> Vec<Cluster> {
     wishes.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
     wishes.truncate(WISHES_MAX);
     let mut found: Vec<(BTreeSet<[char; 3]>, Cluster)> = Vec::new();
     let mut by_stems: BTreeMap<String, usize> = BTreeMap::new();
-    for (text, count, askers) in wishes {
+    for (text, count, is_shown) in wishes {
         let stems = stems(&text);
         let trigrams = trigrams(&stems);
         let known = by_stems.get(&stems).copied().or_else(|| found.iter().position(|(of, _)| dice(of, &trigrams) >= DICE_MIN));
         let at = known.unwrap_or_else(|| {
-            found.push((trigrams, Cluster { count: 0, examples: Vec::new(), askers: BTreeSet::new() }));
+            found.push((trigrams, Cluster { count: 0, examples: Vec::new() }));
             found.len() - 1
         });
         by_stems.insert(stems, at);
         let cluster = &mut found[at].1;
         cluster.count += count;
-        cluster.askers.extend(askers);
-        if cluster.examples.len() < EXAMPLES_MAX {
+        if is_shown && cluster.examples.len() < EXAMPLES_MAX {
             cluster.examples.push(text);
         }
     }
-    let mut clusters: Vec<Cluster> = found.into_iter().map(|(_, cluster)| cluster).collect();
+    let mut clusters: Vec<Cluster> = found.into_iter().map(|(_, cluster)| cluster).filter(|cluster| !cluster.examples.is_empty()).collect();
     clusters.sort_by(|one, other| other.count.cmp(&one.count).then_with(|| one.examples.cmp(&other.examples)));
     clusters
 }
@@ -83,7 +81,7 @@ mod tests {
     use super::*;
 
     fn examples(wishes: &[(&str, u64)]) -> Vec<(u64, Vec<String>)> {
-        let wishes = wishes.iter().map(|(text, count)| (plain(text), *count, vec![1])).collect();
+        let wishes = wishes.iter().map(|(text, count)| (plain(text), *count, true)).collect();
         clusters(wishes).into_iter().map(|cluster| (cluster.count, cluster.examples)).collect()
     }
 
@@ -112,7 +110,7 @@ mod tests {
     #[test]
     fn strange_texts_are_no_trouble() {
         for text in ["", "  ", "!!!", "ß", "靴", "\u{1F45F}", "a b c d e f"] {
-            clusters(vec![(plain(text), 1, vec![]), (plain(text), 2, vec![])]);
+            clusters(vec![(plain(text), 1, true), (plain(text), 2, false)]);
         }
         assert_eq!(plain("  Größe-42 / BLAU "), "größe 42 blau");
     }

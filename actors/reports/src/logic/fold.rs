@@ -6,14 +6,16 @@ use std::sync::Arc;
 use domain::{Erasure, Event, EventItem, EventKind, Money, Served, Shopper};
 use events::Entry;
 use protocol::journal::LogBody;
+use protocol::registry::EXPERIMENTS_MAX;
 use protocol::reports::{Date, DayTotals};
 
 use crate::config::Config;
 use crate::logic::clusters::plain;
-use crate::logic::day::{Day, RowKey, mark};
+use crate::logic::day::{Day, QueryCounts, RowKey, mark};
 use crate::logic::join::{Credit, Join, List, Mark, Windows};
 use crate::logic::report::totals;
 use crate::logic::salt::{Salt, fnv};
+use crate::logic::top::Top;
 use crate::logic::trial::{Happened, Trials};
 
 const HOUR_MS: i64 = 3600 * 1000;
@@ -22,6 +24,7 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 const AHEAD_MS_MAX: i64 = HOUR_MS;
 /// Rules, and arms, that tell attribution rows apart; a list has them in its own order.
 const LABELS_MAX: usize = 16;
+const _: () = assert!(LABELS_MAX >= EXPERIMENTS_MAX, "every experiment in force tells rows apart");
 /// Strategies of one list that are told apart; the last stands for all further ones.
 const STRATEGIES_MAX: usize = 32;
 /// Weights of what happens to a product, by how rare it is.
@@ -30,6 +33,8 @@ const WEIGHT_CART: u64 = 5;
 const WEIGHT_PURCHASE: u64 = 25;
 /// A query that found nothing weighs as much more.
 const WEIGHT_LOST: u64 = 2;
+/// Stands for all askers without a name: how many they are is not known, and one who repeats words must not seem to be several.
+const NAMELESS: u64 = 0;
 
 /// Everything, as of an offset.
 pub(crate) struct State {
@@ -118,7 +123,7 @@ impl State {
         self.days.insert(date, day);
         if let btree_map::Entry::Vacant(vacant) = self.totals.entry(date) {
             vacant.insert(Arc::default());
-            if self.totals.len() > self.config.days_max
+            while self.totals.len() > self.config.days_max
                 && let Some((oldest, _)) = self.totals.pop_first()
             {
                 self.days.remove(&oldest);
@@ -222,17 +227,16 @@ impl State {
         if is_answered || self.join.asked(&touch.names, self.salt.of(&words), event.at_ms) {
             return;
         }
-        let asker = touch.names.first().copied().unwrap_or_else(|| self.salt.of(&event.id));
-        self.count_words(day, &words, asker, event.results == Some(0));
+        self.count_words(day, &words, &touch.names, event.results == Some(0));
     }
 
-    fn count_words(&self, day: &mut Day, words: &str, asker: u64, is_lost: bool) {
+    fn count_words(&self, day: &mut Day, words: &str, askers: &Names, is_lost: bool) {
         day.counts.searches += 1;
         day.counts.lost_searches += u64::from(is_lost);
         let query = day.queries.bump(words, if is_lost { WEIGHT_LOST } else { 1 }, self.config.queries_max);
         query.searches += 1;
         query.without_results += u64::from(is_lost);
-        query.ask(asker);
+        query.ask(askers.first().copied().unwrap_or(NAMELESS));
     }
 
     fn count_cart(&self, event: &Event, touch: &Touch, day: &mut Day) {
@@ -302,9 +306,9 @@ impl State {
         }
         let shopper = served.shopper.as_ref().map(|shopper| self.salt.of(shopper.as_str()));
         if let Some(words) = served.query.as_deref().map(plain).filter(|words| !words.is_empty()) {
-            if !self.join.asked(&self.served_names(served), self.salt.of(&words), served.at_ms) {
-                let asker = shopper.unwrap_or_else(|| self.salt.of(&served.token));
-                self.count_words(day, &words, asker, served.items.is_empty());
+            let names = self.served_names(served);
+            if !self.join.asked(&names, self.salt.of(&words), served.at_ms) {
+                self.count_words(day, &words, &names, served.items.is_empty());
             }
             day.counts.answered += 1;
             if let Some(query) = day.queries.get_mut(&words) {
@@ -341,14 +345,25 @@ impl State {
         self.join.push(list, &names, self.config.join_items_max);
     }
 
+    fn marks(&self, erasure: &Erasure) -> Vec<u32> {
+        erasure.shoppers.iter().map(|shopper| mark(self.salt.of(shopper.as_str()))).collect()
+    }
+
+    /// Whether these shoppers asked any of the queries.
+    pub(crate) fn has_askers(&self, queries: &Top<QueryCounts>, erasure: &Erasure) -> bool {
+        let marks = self.marks(erasure);
+        queries.iter().any(|(_, query)| query.askers.iter().any(|asker| marks.contains(asker)))
+    }
+
     /// Takes words that nobody but these shoppers searched for out of a day in memory. Whether there were any.
     pub(crate) fn forget_words(&mut self, date: Date, erasure: &Erasure) -> bool {
-        let marks: Vec<u32> = erasure.shoppers.iter().map(|shopper| mark(self.salt.of(shopper.as_str()))).collect();
+        let marks = self.marks(erasure);
         let is_theirs = |asker: &u32| marks.contains(asker);
-        let Some(day) = self.days.get_mut(&date).filter(|day| day.queries.iter().any(|(_, query)| query.askers.iter().any(is_theirs)))
-        else {
+        let Some(day) = self.days.get(&date) else { return false };
+        if !self.has_askers(&day.queries, erasure) {
             return false;
-        };
+        }
+        let Some(day) = self.days.get_mut(&date) else { return false };
         Arc::make_mut(day).queries.retain(|query| {
             let was_asked = !query.askers.is_empty();
             query.askers.retain(|asker| !is_theirs(asker));

@@ -74,8 +74,8 @@ pub(crate) fn result(trial: &Trial, definition: &Experiment) -> ExperimentResult
         arms: control.map(|control| control.result(None)).into_iter().chain(others.iter().map(|arm| arm.result(control))).collect(),
         currency: trial.currency.map(|currency| currency.as_str().to_owned()),
         foreign_purchases: trial.foreign_purchases,
-        crossovers: trial.crossovers,
-        shoppers_left_out: trial.left_out,
+        lists_crossed: trial.crossovers,
+        lists_left_out: trial.left_out,
         sample_ratio: chi_square(&observed, &weights).map(|(chi_square, p_value)| SampleRatio {
             chi_square,
             p_value,
@@ -163,7 +163,7 @@ mod tests {
         }
         trials.expose(&arms("new"), 0, 1, &config);
         let found = result(&trials.by_name["ranking"], &definition([1, 1]));
-        assert!(found.sample_ratio.expect("two arms").is_mismatch && found.crossovers == 1);
+        assert!(found.sample_ratio.expect("two arms").is_mismatch && found.lists_crossed == 1);
         assert!(!result(&trials.by_name["ranking"], &definition([2, 1])).sample_ratio.expect("two arms").is_mismatch);
         trials.erase(0);
         trials.expose(&arms("third"), 0, 1, &config);

@@ -53,7 +53,9 @@ pub(crate) struct Trial {
     pub(crate) first_exposed_at_ms: i64,
     pub(crate) currency: Option<Currency>,
     pub(crate) foreign_purchases: u64,
+    /// Lists in another arm than the shopper's first.
     pub(crate) crossovers: u64,
+    /// Lists of shoppers over a bound.
     pub(crate) left_out: u64,
     /// Names with their sums, in order of the first exposure.
     pub(crate) arms: Vec<(String, ArmSums)>,
@@ -196,9 +198,9 @@ impl Trials {
         }
     }
 
-    /// Begins an experiment; the one that began first makes room.
+    /// Begins an experiment; those that began first make room.
     fn begin(&mut self, name: &str, at_ms: i64, config: &Config) {
-        if self.by_name.len() >= config.experiments_max
+        while self.by_name.len() >= config.experiments_max
             && let Some((oldest, number)) =
                 self.by_name.iter().map(|(name, trial)| (name.clone(), trial.number)).min_by_key(|(_, number)| *number)
         {

@@ -3,6 +3,7 @@
 use domain::{Erasure, EventKind, Shopper};
 use events::Entry;
 use protocol::journal::LogBody;
+use protocol::registry::EXPERIMENTS_MAX;
 use protocol::reports::{AttributionRow, DailyReport, Date};
 
 use super::{entries, euros, event, log_event, log_served, served};
@@ -111,6 +112,38 @@ fn days_over_the_bound_go_oldest_first() {
     let state = fold(Config { days_max: 8, ..config() }, &entries((0..12).chain([2]).map(home).collect()));
     assert_eq!(state.totals.keys().map(|date| date.day()).collect::<Vec<_>>(), (4..12).collect::<Vec<_>>());
     assert_eq!(state.days.len(), 8);
+}
+
+#[test]
+fn bounds_that_were_lowered_are_reached() {
+    let mut list = served("t", 1, "home", &["a"]);
+    list.experiments = (0..16).map(|number| (format!("e{number:02}"), "a".to_owned())).collect();
+    let mut bodies = vec![log_served(list.clone())];
+    bodies.extend((1..12).map(|day| log_event(event(&day.to_string(), EventKind::Home, day * DAY, &[]))));
+    let mut state = fold(config(), &entries(bodies));
+    assert_eq!((state.totals.len(), state.trials.by_name.len()), (12, 16));
+    (state.config.days_max, state.config.experiments_max) = (8, 2);
+    (list.at_ms, list.experiments) = (12 * DAY, vec![("new".into(), "a".into())]);
+    state.apply(&Entry { offset: 12, written_at_ms: 12 * DAY, body: Some(log_served(list)) });
+    assert_eq!(state.totals.keys().map(|date| date.day()).collect::<Vec<_>>(), (5..13).collect::<Vec<_>>());
+    assert_eq!(state.trials.by_name.keys().collect::<Vec<_>>(), ["e15", "new"]);
+}
+
+#[test]
+fn as_many_experiments_as_are_defined_are_counted_in_one_list() {
+    let smallest = Config { experiments_max: EXPERIMENTS_MAX, ..config() };
+    assert!(smallest.problems().is_empty());
+    let fewer = Config { experiments_max: EXPERIMENTS_MAX - 1, ..config() };
+    assert_eq!(fewer.problems().iter().map(|(field, _)| *field).collect::<Vec<_>>(), ["experiments_max"]);
+    let list = |token: &str| {
+        let mut list = served(token, 1, "home", &["a"]);
+        list.experiments = (0..EXPERIMENTS_MAX).map(|number| (format!("e{number}"), "a".to_owned())).collect();
+        log_served(list)
+    };
+    let state = fold(smallest, &entries(vec![list("t1"), list("t2")]));
+    assert_eq!(row(&report(&state, 0), "home").arms.len(), EXPERIMENTS_MAX);
+    assert_eq!(state.trials.exposures.len(), EXPERIMENTS_MAX);
+    assert!(state.trials.by_name.values().all(|trial| trial.arms[0].1.served.x == 2), "none was dropped and begun again");
 }
 
 /// One list, what is done with it, and what its row then says: clicks, carts, purchases, view-through purchases.
@@ -242,6 +275,34 @@ fn a_search_counts_once_and_lost_ones_are_told() {
     assert_eq!(queries, [("red shoes", 2, 1, 2), ("unobtainium", 1, 1, 1)]);
     let lost: Vec<(&str, bool, u64)> = report.lost_demand.iter().map(|lost| (lost.wish.as_str(), lost.is_photo, lost.searches)).collect();
     assert_eq!(lost, [("red shoes", false, 1), ("unobtainium", false, 1), ("photo_search", true, 1)]);
+}
+
+/// Somebody without a name who repeats words may be one: they are not shown.
+#[test]
+fn askers_without_a_name_count_as_one() {
+    let search = |number: i64, words: &str, visitor: Option<&str>, consent: Option<bool>| {
+        let mut event = event(&format!("{words}-{number}"), EventKind::Search, number * HOUR, &[]);
+        (event.query, event.results, event.consent) = (Some(words.into()), Some(0), consent);
+        event.visitor = visitor.map(str::to_owned);
+        log_event(event)
+    };
+    let list = |number: i64, session: Option<&str>| {
+        let mut list = served(&number.to_string(), number * HOUR, "search", &[]);
+        (list.query, list.shopper) = (Some(if session.is_some() { "hats" } else { "a private list" }.into()), None);
+        list.session = session.map(str::to_owned);
+        log_served(list)
+    };
+    let mut bodies = Vec::new();
+    for number in 0..3 {
+        bodies.push(search(number, "a private phrase", None, None));
+        bodies.push(search(number, "a refused phrase", Some(&number.to_string()), Some(false)));
+        bodies.push(search(number, "shoes", [Some("v"), Some("w"), None][number as usize], None));
+        bodies.extend([list(number, None), list(number, Some(&number.to_string()))]);
+    }
+    let report = report(&fold(Config::default(), &entries(bodies)), 0);
+    assert_eq!(report.queries.iter().map(|row| row.query.as_str()).collect::<Vec<_>>(), ["hats", "shoes"]);
+    assert_eq!(report.lost_demand.iter().map(|lost| lost.wish.as_str()).collect::<Vec<_>>(), ["hats", "shoes"]);
+    assert_eq!(report.totals.searches, 15);
 }
 
 #[test]

@@ -8,13 +8,14 @@ use kit::{Address, Scene};
 use proptest::prelude::*;
 use protocol::journal::LogBody;
 use protocol::reports::{Date, NAME, ReplayLab, ReplayQuestion, ReportReader, ReportsMsg};
-use store::{Durability, Keyspace, Op};
+use store::{Durability, Keyspace, Op, Store, consumer};
 
 use super::{args, catch_up, event, id, new_store, served};
 use crate::config::Config;
-use crate::effects::Engine;
+use crate::effects::{Engine, read_day};
 use crate::logic::fold::State;
 use crate::logic::salt::Salt;
+use crate::records::day_range;
 use crate::{Args, Lab, Mocha, digest};
 
 const HOUR: i64 = 3600 * 1000;
@@ -162,26 +163,89 @@ proptest! {
     }
 }
 
+/// A store in which the whole log was counted.
+fn counted(config: Config, log: &EventLog) -> Arc<dyn Store> {
+    let store = new_store();
+    let mut engine = Engine::open(args(config, log, &store)).expect("opened");
+    catch_up(&mut engine);
+    engine.commit().expect("committed");
+    store
+}
+
+fn keys(store: &dyn Store) -> Vec<Vec<u8>> {
+    let page = store.range(Keyspace::Reports, (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded), 10_000).expect("a page");
+    page.entries.into_iter().map(|(key, _)| key).collect()
+}
+
+#[test]
+fn a_rebuild_that_was_killed_between_its_pages_begins_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = log_of(folder.path(), &history(7, 200, 1_000));
+    let expected = rebuilt(&log);
+    let count = keys(&*counted(config(50), &log)).len();
+    for deleted in [0, 1, count / 2, count - 30, count - 2, count - 1, count] {
+        let store = counted(config(50), &log);
+        let gone = keys(&*store).into_iter().take(deleted);
+        let mut ops: Vec<Op> = gone.map(|key| Op::Delete { space: Keyspace::Reports, key }).collect();
+        ops.push(consumer::offset_op(NAME, 0).expect("sealed"));
+        store.commit(ops, Durability::Applied).wait().expect("committed");
+        // A short life, whose commit makes what was left look like its own, and a long one.
+        let mut engine = Engine::open(args(config(20), &log, &store)).expect("opened");
+        engine.step().expect("a step");
+        engine.commit().expect("committed");
+        let mut engine = Engine::open(args(config(50), &log, &store)).expect("opened");
+        catch_up(&mut engine);
+        engine.commit().expect("committed");
+        assert_eq!(digest(&*store).expect("a digest"), expected, "{deleted} of {count} records deleted");
+    }
+}
+
+#[test]
+fn before_the_first_entry_nothing_is_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = counted(config(50), &log_of(folder.path(), &[]));
+    assert!(keys(&*store).is_empty(), "it would be taken for what a rebuild left");
+}
+
+/// Of a day that is not in memory an erasure reads what was searched for, and the rest only when that changes.
+#[test]
+fn an_erasure_changes_the_days_on_which_the_shopper_searched_alone() {
+    let search = |day: i64, visitor: &str, words: &str| {
+        let mut event = event(&format!("{day}-{visitor}"), EventKind::Search, day * 24 * HOUR, &[]);
+        (event.visitor, event.query) = (Some(visitor.into()), Some(words.into()));
+        LogBody::Event(Arc::new(event))
+    };
+    let mut bodies: Vec<LogBody> = (0..20).map(|day| search(day, "w", "hats")).collect();
+    bodies.insert(1, search(0, "v", "my own name"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = log_of(folder.path(), &bodies);
+    let config = Config { days_max: 100, ..config(50) };
+    let store = counted(config.clone(), &log);
+    let mut engine = Engine::open(args(config, &log, &store)).expect("opened");
+    let products = [&day_range(Date::of_day(1)).0[..], &[5, 0, 0]].concat();
+    assert!(keys(&*store).contains(&products));
+    let rubbish = Op::Put { space: Keyspace::Reports, key: products.clone(), value: b"rubbish".to_vec() };
+    store.commit(vec![rubbish], Durability::Applied).wait().expect("committed");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let erasure = Erasure { shoppers: vec![Shopper::visitor("v")], at_ms: 20 * 24 * HOUR, receipt: "r".into() };
+    runtime.block_on(append(&log, &[LogBody::Erasure(Arc::new(erasure))]));
+    catch_up(&mut engine);
+    engine.commit().expect("committed");
+    let day = read_day(&*store, Date::of_day(0)).expect("a day");
+    assert_eq!(day.queries.iter().map(|(words, _)| &**words).collect::<Vec<_>>(), ["hats"]);
+    let kept = store.get(Keyspace::Reports, &products).expect("readable");
+    assert_eq!(kept.as_deref(), Some(&b"rubbish"[..]), "the second day's products were not looked at");
+}
+
 #[test]
 fn what_is_damaged_is_made_anew() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = log_of(folder.path(), &history(7, 200, 1_000));
     let expected = rebuilt(&log);
-    let keys: Vec<Vec<u8>> = {
-        let store = new_store();
-        let mut engine = Engine::open(args(config(50), &log, &store)).expect("opened");
-        catch_up(&mut engine);
-        engine.commit().expect("committed");
-        let page = store.range(Keyspace::Reports, (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded), 10_000).expect("a page");
-        page.entries.into_iter().map(|(key, _)| key).collect()
-    };
+    let keys = keys(&*counted(config(50), &log));
     assert!(keys.len() > 60, "{}", keys.len());
     for key in keys.into_iter().step_by(9) {
-        let store = new_store();
-        let mut engine = Engine::open(args(config(50), &log, &store)).expect("opened");
-        catch_up(&mut engine);
-        engine.commit().expect("committed");
-        drop(engine);
+        let store = counted(config(50), &log);
         let put = Op::Put { space: Keyspace::Reports, key: key.clone(), value: b"rubbish".to_vec() };
         store.commit(vec![put], Durability::Applied).wait().expect("committed");
         let mut engine = Engine::open(args(config(50), &log, &store)).expect("opened");

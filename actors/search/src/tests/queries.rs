@@ -135,6 +135,10 @@ async fn facets_count_everything_found_and_leave_their_own_choice_out() {
     assert_eq!(counts(1), [("red".to_owned(), 2), ("black".to_owned(), 1), ("blue".to_owned(), 1)], "one could choose these too");
     let stats = answer.facets[2].stats.expect("numbers");
     assert_eq!((stats.min, stats.max, stats.count), (50.0, 120.0, 2));
+    let browsing =
+        SearchQuery { exclude: vec!["s1".parse().expect("an id")], facets: vec![facet("group_id")], limit: 9, ..SearchQuery::default() };
+    let answer = house.search(browsing).await.expect("an answer");
+    assert_eq!((answer.total, answer.facets[0].values[0].count), (4, 1), "what is excluded is not counted either");
     scene.end().await;
 }
 

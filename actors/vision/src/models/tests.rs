@@ -2,6 +2,8 @@
 //!
 //! Model files are looked for in the folder that `GOTHAM_MODELS` names, by default `target/models`.
 
+mod gpu;
+
 use super::*;
 use serde_json::Value;
 use shaders::Isa;

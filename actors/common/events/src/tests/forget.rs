@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use domain::{Erasure, Served, Shopper};
 use proptest::prelude::*;
+use store::StoreError;
 
 use super::*;
 use crate::ForgetError;
@@ -213,6 +214,89 @@ async fn forgetting_is_done_wholly_or_again_whatever_interrupts_it() {
         interruptions += 1;
     }
     assert!(interruptions > 12, "{interruptions} places");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forgetting_that_failed_is_finished_without_a_restart() {
+    let mut in_force = 0;
+    for steps in 0.. {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = open(folder.path());
+        write(&log).await;
+        tokio::task::block_in_place(|| log.seal(4).expect("sealed"));
+        log.erase(anna()).await.expect("erased");
+        let interrupt_after = |steps| *log.parts().warehouse.steps_left.lock().expect("unpoisoned") = steps;
+        interrupt_after(Some(steps));
+        if tokio::task::block_in_place(|| log.forget(&anna())).is_ok() {
+            break;
+        }
+        interrupt_after(None);
+        let is_in_force = log.parts().warehouse.purge_before() > 0;
+        if is_in_force {
+            in_force += 1;
+            assert_eq!(log.parts().journal.start(), 11, "the journal let go all the same");
+            assert!(all(&log, 100).iter().all(|entry| !format!("{entry:?}").contains("user-anna")), "interrupted before step {steps}");
+            assert!(log.pending_erasures().expect("readable").is_empty());
+            assert!(!traces(&log, folder.path(), "user-anna").is_empty(), "replaced files are there");
+        }
+        // Alfred's next round does the one, whoever asks for the erasure again the other.
+        let finished = if is_in_force && in_force % 2 == 0 {
+            tokio::task::block_in_place(|| log.forget(&anna())).map(drop)
+        } else {
+            log.finish_forgetting().map_err(ForgetError::Store)
+        };
+        if matches!(&finished, Err(ForgetError::Store(StoreError::Io(what))) if what.contains("restart")) {
+            continue;
+        }
+        finished.expect("finished");
+        if !is_in_force {
+            tokio::task::block_in_place(|| log.forget(&anna()).expect("forgotten"));
+        }
+        assert_eq!(traces(&log, folder.path(), "user-anna"), [""; 0], "interrupted before step {steps}");
+    }
+    assert!(in_force > 1, "{in_force} times a file could not be removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_waits_is_looked_for_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = EventLog::open(folder.path(), &Config::default(), vec!["flash"]).expect("opened");
+    write(&log).await;
+    log.erase(anna()).await.expect("erased");
+    let pending = log.pending_erasures().expect("readable");
+    assert_eq!(pending.len(), 1);
+    // Whoever reads these records again fails.
+    log.parts().tail.clear_before(log.end());
+    for (path, bytes) in everything(folder.path()).into_iter().filter(|(path, _)| path.extension().is_some_and(|name| name == "journal")) {
+        fs::write(path, vec![0; bytes.len()]).expect("written");
+    }
+    assert!(log.read(0, 100).is_err());
+    assert_eq!(log.pending_erasures().expect("known"), pending);
+    assert!(matches!(log.forget(&anna()), Err(ForgetError::Behind { consumer: "flash", .. })));
+    let later = Erasure { receipt: "receipt-2".into(), ..anna() };
+    log.erase(later.clone()).await.expect("erased");
+    assert_eq!(log.pending_erasures().expect("in memory").len(), 2);
+    assert!(matches!(log.forget(&later), Err(ForgetError::Behind { needed: 12, .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_while_somebody_is_forgotten_is_read_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = open(folder.path());
+    write(&log).await;
+    log.erase(anna()).await.expect("erased");
+    tokio::task::block_in_place(|| seal_all(&log));
+    let mut reads = 0;
+    let known = tokio::task::block_in_place(|| {
+        log.parts().warehouse.unrewritten(|catalog| {
+            reads += 1;
+            if reads == 1 {
+                log.forget(&anna()).expect("forgotten");
+            }
+            catalog.files().try_for_each(|file| log.parts().warehouse.names(file, |_| {}))
+        })
+    });
+    assert!(known.is_ok() && reads == 2, "{known:?} after {reads} reads");
 }
 
 #[tokio::test(flavor = "multi_thread")]

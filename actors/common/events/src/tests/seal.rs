@@ -100,7 +100,7 @@ fn an_interruption_before_any_step_loses_nothing_and_doubles_nothing() {
         }
         interruptions += 1;
     }
-    assert_eq!(interruptions, 6, "two files with two steps each, the catalog, the journal");
+    assert_eq!(interruptions, 7, "two files with two steps each, the catalog with two, the journal");
 }
 
 #[test]
@@ -239,4 +239,42 @@ fn files_may_lie_in_another_store() {
         files += runtime.block_on(elsewhere.list_with_delimiter(Some(day))).expect("listed").objects.len();
     }
     assert_eq!((top.objects.len(), files), (1, log.sealed_files().len()));
+}
+
+#[test]
+fn a_catalog_that_is_perhaps_not_durable_lets_nothing_be_sealed_or_removed_before_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bodies: Vec<LogBody> = (0..30).map(|index| LogBody::Event(event(&format!("{index}")).into())).collect();
+    write(folder.path(), &bodies, 5);
+    let log = open(folder.path());
+    let before = all(&log, 1000);
+    // One file with two steps, and the catalog's rename; flushing it fails.
+    *log.parts().warehouse.steps_left.lock().expect("unpoisoned") = Some(3);
+    assert!(log.seal(10).is_err());
+    *log.parts().warehouse.steps_left.lock().expect("unpoisoned") = None;
+    let warehouse = folder.path().join("warehouse");
+    let files = parquet_files(&warehouse);
+    let refused =
+        |result: Result<(), StoreError>| assert!(matches!(&result, Err(StoreError::Io(what)) if what.contains("restart")), "{result:?}");
+    refused(log.seal(25).map(drop));
+    refused(log.finish_forgetting());
+    assert_eq!((files.len(), parquet_files(&warehouse)), (1, files.clone()));
+    assert!(all(&log, 7) == before);
+    drop(log);
+    let log = open(folder.path());
+    assert_eq!((log.sealed(), named_files(&log)), (10, files));
+    assert_eq!(log.seal(25).expect("sealed").first, 10);
+    assert!(all(&log, 7) == before);
+}
+
+#[test]
+fn who_only_reads_the_files_leaves_nothing_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), &[LogBody::Event(event("a").into())], 1);
+    let warehouse = folder.path().join("warehouse");
+    open(folder.path()).seal(1).expect("sealed");
+    fs::remove_dir(warehouse.join("staging")).expect("an empty folder");
+    let sealed = SealedLog::open(&warehouse).expect("opened");
+    assert_eq!(sealed.read(0, 9).expect("readable").len(), 1);
+    assert!(!warehouse.join("staging").exists());
 }

@@ -43,13 +43,19 @@ struct Source {
 impl Warehouse {
     /// Sealed records from `from` on: at most `records_max` and about `bytes_max` bytes, at least one.
     pub(crate) fn read(&self, from: u64, records_max: usize, bytes_max: usize) -> Result<Vec<Row>, StoreError> {
+        self.unrewritten(|catalog| self.read_by(catalog, from, records_max, bytes_max))
+    }
+
+    /// What is read while no erasure rewrites files: read anew, a few times, where one does meanwhile.
+    pub(crate) fn unrewritten<T>(&self, mut read: impl FnMut(&Catalog) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut attempts = 1;
         loop {
             let catalog = self.catalog();
-            match self.read_by(&catalog, from, records_max, bytes_max) {
-                Err(_) if attempts < ATTEMPTS_MAX && self.catalog().rewrites != catalog.rewrites => attempts += 1,
-                read => return read,
+            let read = read(&catalog);
+            if attempts == ATTEMPTS_MAX || self.catalog().rewrites == catalog.rewrites {
+                return read;
             }
+            attempts += 1;
         }
     }
 

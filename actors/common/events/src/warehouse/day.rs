@@ -2,6 +2,8 @@
 
 const DAY_MS: i64 = 86_400_000;
 
+// Not `protocol::reports::Date`, whose days are 32 bits: the log holds any time of 64 bits, and each must find its day.
+
 /// The day of a time in milliseconds since the Unix epoch, as `2026-11-26`; years before 0 and after 9999 get a sign and more
 /// digits. H. Hinnant, `civil_from_days` (chrono-Compatible Low-Level Date Algorithms).
 pub(crate) fn day_of(at_ms: i64) -> String {

@@ -10,8 +10,8 @@ use std::sync::{Arc, mpsc};
 
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
-use store::StoreError;
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
+use store::{StoreError, files};
 use tokio::runtime::Runtime;
 
 /// One part of an upload and of a download.
@@ -34,7 +34,8 @@ struct Remote {
 }
 
 impl Files {
-    /// Files in `dir`, or at `url` (`s3://bucket/prefix`), by `endpoint` where that is not Amazon's.
+    /// Files in `dir`, or at `url` (`s3://bucket/prefix`), by `endpoint` where that is not Amazon's. Writes nothing: whoever is going to
+    /// calls [`Files::create_dirs`] first.
     pub(crate) fn open(dir: &Path, url: &str, endpoint: &str) -> Result<Self, StoreError> {
         let remote = match url.strip_prefix("s3://") {
             None if url.is_empty() => None,
@@ -52,20 +53,19 @@ impl Files {
             }
         };
         let remote = remote.map(|(store, prefix)| Remote::new(store, prefix)).transpose()?;
-        Self::new(dir, remote)
+        Ok(Self { dir: dir.to_path_buf(), remote })
     }
 
     /// Files in another store, whatever it is.
     #[cfg(test)]
     pub(crate) fn elsewhere(dir: &Path, store: Arc<dyn ObjectStore>) -> Result<Self, StoreError> {
-        Self::new(dir, Some(Remote::new(store, "shop/1")?))
+        Ok(Self { dir: dir.to_path_buf(), remote: Some(Remote::new(store, "shop/1")?) })
     }
 
-    fn new(dir: &Path, remote: Option<Remote>) -> Result<Self, StoreError> {
-        let files = Self { dir: dir.to_path_buf(), remote };
-        create_dir(dir)?;
-        create_dir(&files.staging())?;
-        Ok(files)
+    /// Creates the local folders that writing needs.
+    pub(crate) fn create_dirs(&self) -> Result<(), StoreError> {
+        files::create_dir(&self.dir)?;
+        files::create_dir(&self.staging())
     }
 
     /// Where files are written before [`Files::put`].
@@ -87,9 +87,9 @@ impl Files {
         let path = self.dir.join(name);
         let failed = |error| StoreError::io(path.display(), error);
         if let Some(folder) = path.parent() {
-            create_dir(folder)?;
+            files::create_dir(folder)?;
             fs::rename(staged, &path).map_err(failed)?;
-            sync_dir(folder).map_err(failed)?;
+            files::sync_dir(folder).map_err(failed)?;
         }
         Ok(())
     }
@@ -97,7 +97,11 @@ impl Files {
     /// Opens a file for reading; one that lies elsewhere is fetched first, into a file without a name.
     pub(crate) fn open_file(&self, name: &str, bytes: u64) -> Result<File, StoreError> {
         match &self.remote {
-            Some(remote) => remote.download(name, bytes, &self.staging()),
+            Some(remote) => {
+                // Who only reads has no staging folder, and makes none.
+                let staging = self.staging();
+                remote.download(name, bytes, if staging.is_dir() { &staging } else { &self.dir })
+            }
             None => {
                 let path = self.dir.join(name);
                 File::open(&path).map_err(|error| StoreError::io(path.display(), error))
@@ -134,15 +138,11 @@ impl Files {
         entries(&staging)?.into_iter().try_for_each(|name| remove_if_there(&staging.join(name)))
     }
 
-    /// Writes a small file of the local folder anew; beside files that lie elsewhere stands a copy.
+    /// Writes a small file of the local folder anew; beside files that lie elsewhere stands a copy. After an error the old file is in
+    /// force, or the new one and not durably.
     pub(crate) fn publish(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.dir.join(name);
-        let temporary = self.dir.join(format!("{name}.tmp"));
-        let failed = |error: io::Error| StoreError::io(path.display(), error);
-        let mut file = File::create(&temporary).map_err(failed)?;
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-        fs::rename(&temporary, &path).map_err(failed)?;
-        sync_dir(&self.dir).map_err(failed)?;
+        files::publish(&path, |file| file.write_all(bytes).map_err(|error| StoreError::io(path.display(), error)))?;
         if let Some(remote) = &self.remote
             && let Err(error) = remote.put_small(name, bytes.to_vec())
         {
@@ -176,25 +176,43 @@ impl Remote {
     }
 
     fn upload(&self, staged: &Path, name: &str) -> Result<(), StoreError> {
-        let mut file = File::open(staged).map_err(|error| StoreError::io(staged.display(), error))?;
+        let file = File::open(staged).map_err(|error| StoreError::io(staged.display(), error))?;
         let (store, path) = (self.store.clone(), self.path(name));
-        let mut upload = self.wait(name, async move { store.put_multipart(&path).await })?;
+        let upload = self.wait(name, async move { store.put_multipart(&path).await })?;
+        self.upload_by(upload, file, name)
+    }
+
+    fn upload_by(&self, mut upload: Box<dyn MultipartUpload>, file: File, name: &str) -> Result<(), StoreError> {
+        let sent = self.send_parts(upload.as_mut(), file, name);
+        let (is_sent, of) = (sent.is_ok(), name.to_owned());
+        let completed = self.wait(name, async move {
+            let completed = if is_sent { upload.complete().await.map(drop) } else { Ok(()) };
+            // The store keeps the parts of an upload, which nobody sees and somebody pays for, until it is aborted.
+            if (!is_sent || completed.is_err())
+                && let Err(error) = upload.abort().await
+            {
+                tracing::warn!(%error, name = of, "an upload that failed could not be aborted");
+            }
+            completed
+        });
+        sent.and(completed)
+    }
+
+    fn send_parts(&self, upload: &mut dyn MultipartUpload, mut file: File, name: &str) -> Result<(), StoreError> {
         loop {
             let mut part = Vec::new();
             let read = Read::by_ref(&mut file).take(PART_BYTES as u64).read_to_end(&mut part);
-            if read.map_err(|error| StoreError::io(staged.display(), error))? == 0 {
-                break;
+            if read.map_err(|error| StoreError::io(name, error))? == 0 {
+                return Ok(());
             }
             let sent = upload.put_part(PutPayload::from(part));
             self.wait(name, sent)?;
         }
-        self.wait(name, async move { upload.complete().await })?;
-        Ok(())
     }
 
-    fn download(&self, name: &str, bytes: u64, staging: &Path) -> Result<File, StoreError> {
+    fn download(&self, name: &str, bytes: u64, folder: &Path) -> Result<File, StoreError> {
         let failed = |error| StoreError::io(name, error);
-        let mut file = tempfile::tempfile_in(staging).map_err(failed)?;
+        let mut file = tempfile::tempfile_in(folder).map_err(failed)?;
         let mut at = 0;
         while at < bytes {
             let (store, path, end) = (self.store.clone(), self.path(name), bytes.min(at + PART_BYTES as u64));
@@ -256,22 +274,73 @@ fn entries(dir: &Path) -> Result<Vec<String>, StoreError> {
     names.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()).map_err(failed)).collect()
 }
 
-fn create_dir(dir: &Path) -> Result<(), StoreError> {
-    let failed = |error| StoreError::io(dir.display(), error);
-    if !dir.is_dir() {
-        fs::create_dir_all(dir).map_err(failed)?;
-        dir.parent().map_or(Ok(()), sync_dir).map_err(failed)?;
-    }
-    Ok(())
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
 fn remove_if_there(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io(path.display(), error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::sync::Mutex;
+
+    use object_store::memory::InMemory;
+    use object_store::{Error, PutResult, UploadPart};
+
+    use super::*;
+
+    type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+    /// An upload that tells what is done with it, and fails at one of its calls.
+    #[derive(Debug)]
+    struct Told {
+        calls: Arc<Mutex<Vec<&'static str>>>,
+        fails_at: &'static str,
+    }
+
+    impl Told {
+        fn call(&self, call: &'static str) -> Result<(), Error> {
+            self.calls.lock().expect("unpoisoned").push(call);
+            if call == self.fails_at { Err(Error::NotImplemented { operation: call.into(), implementer: "a test".into() }) } else { Ok(()) }
+        }
+    }
+
+    impl MultipartUpload for Told {
+        fn put_part(&mut self, _: PutPayload) -> UploadPart {
+            let called = self.call("part");
+            Box::pin(async move { called })
+        }
+
+        fn complete<'a, 'b>(&'a mut self) -> Boxed<'b, PutResult>
+        where
+            'a: 'b,
+        {
+            let called = self.call("complete");
+            Box::pin(async move { called.map(|()| PutResult { e_tag: None, version: None, extensions: Default::default() }) })
+        }
+
+        fn abort<'a, 'b>(&'a mut self) -> Boxed<'b, ()>
+        where
+            'a: 'b,
+        {
+            let called = self.call("abort");
+            Box::pin(async move { called })
+        }
+    }
+
+    #[test]
+    fn a_failed_upload_is_aborted() {
+        let remote = Remote::new(Arc::new(InMemory::new()), "shop/1").expect("a remote");
+        for (fails_at, expected) in
+            [("nothing", &["part", "complete"][..]), ("part", &["part", "abort"]), ("complete", &["part", "complete", "abort"])]
+        {
+            let mut file = tempfile::tempfile().expect("a file");
+            file.write_all(b"rows").and_then(|()| file.seek(SeekFrom::Start(0))).expect("written");
+            let calls = Arc::new(Mutex::new(Vec::new()));
+            let uploaded = remote.upload_by(Box::new(Told { calls: calls.clone(), fails_at }), file, "a file");
+            assert_eq!((uploaded.is_ok(), &calls.lock().expect("unpoisoned")[..]), (fails_at == "nothing", expected), "{fails_at}");
+        }
     }
 }

@@ -28,8 +28,8 @@ pub(crate) struct Rewritten {
 }
 
 impl Warehouse {
-    /// Replaces all files that name the shopper. From then on the journal must hold nothing before `purge_before`. For whoever
-    /// holds [`Warehouse::work`].
+    /// Replaces all files that name the shopper. From then on the journal must hold nothing before `purge_before`. A replaced file that
+    /// cannot be removed is left to [`Warehouse::sweep`]: the rewriting is in force. For whoever holds [`Warehouse::work`].
     pub(crate) fn rewrite(&self, erased: &mut Erased, purge_before: u64) -> Result<Rewritten, StoreError> {
         self.is_littered.store(true, Ordering::Relaxed);
         let offset = erased.offset();
@@ -52,11 +52,14 @@ impl Warehouse {
         }
         self.commit(catalog)?;
         self.forget_cursors();
+        let mut is_littered = false;
         for name in replaced {
-            self.step("a replaced file is removed")?;
-            self.files.remove(&name)?;
+            if let Err(error) = self.step("a replaced file is removed").and_then(|()| self.files.remove(&name)) {
+                tracing::warn!(%error, name, "a replaced file could not be removed; it is tried again");
+                is_littered = true;
+            }
         }
-        self.is_littered.store(false, Ordering::Relaxed);
+        self.is_littered.store(is_littered, Ordering::Relaxed);
         Ok(rewritten)
     }
 

@@ -49,14 +49,15 @@ impl Warehouse {
             return Err(StoreError::Newer { path: file.path.as_str().into(), found: file.schema, known: SCHEMA });
         }
         let opened = self.files.open_file(&file.path, file.bytes)?;
-        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        if !checked.contains(&file.path) {
+        let checked = || self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        // The lock is not held while a file is read through: readers of other files would wait for it.
+        if !checked().contains(&file.path) {
             let failed = |error| StoreError::io(&file.path, error);
             let found = opened.try_clone().and_then(checksum).map_err(failed)?;
             if found != file.blake3 {
                 return Err(damaged(file, "its checksum does not fit"));
             }
-            checked.insert(file.path.clone());
+            checked().insert(file.path.clone());
         }
         Ok(opened)
     }

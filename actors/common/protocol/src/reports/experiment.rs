@@ -79,10 +79,10 @@ pub struct ExperimentResult {
     pub currency: Option<String>,
     /// Purchases in other currencies: in no revenue here.
     pub foreign_purchases: u64,
-    /// Shoppers who were later shown another arm as well; they count for their first.
-    pub crossovers: u64,
-    /// Shoppers over the bound, whom nothing was counted of.
-    pub shoppers_left_out: u64,
+    /// Lists that showed a shopper another arm than the first, for which alone the shopper counts.
+    pub lists_crossed: u64,
+    /// Lists of shoppers over the bound, whom nothing was counted of; one shopper may have had several.
+    pub lists_left_out: u64,
     /// `None` without exposed shoppers or with one arm.
     pub sample_ratio: Option<SampleRatio>,
 }

@@ -3,13 +3,12 @@
 use std::collections::HashSet;
 
 use domain::event::{NAME_CHARS_MAX, QUERY_CHARS_MAX};
+use domain::money::MONEY_SCALE;
 use domain::{Currency, Money, ProductId};
 use serde_json::{Map, Value};
 
 use super::{Refusal, refusal};
 
-/// The longest list of unknown names that is told apart.
-const MONEY_PLACES_MAX: usize = 4;
 /// Numbers below this are seconds, above it milliseconds: the year 5138 in one, 1973 in the other.
 const SECONDS_MAX: f64 = 1e11;
 
@@ -120,7 +119,7 @@ impl<'a> Fields<'a> {
         let text = match value {
             Value::String(text) => text.trim().to_owned(),
             // A binary fraction is written with the places that amounts have.
-            Value::Number(number) if number.is_f64() => format!("{:.*}", MONEY_PLACES_MAX, number.as_f64().unwrap_or_default()),
+            Value::Number(number) if number.is_f64() => format!("{:.*}", MONEY_SCALE as usize, number.as_f64().unwrap_or_default()),
             Value::Number(number) => number.to_string(),
             _ => return Err(wrong("must be a number, a decimal text or an object with amount and currency".into())),
         };

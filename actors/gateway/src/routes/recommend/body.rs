@@ -1,6 +1,5 @@
 //! What a recommendation is asked with: read, and every field checked against its bound.
 
-use domain::event::NAME_CHARS_MAX;
 use domain::{Filter, ProductId, Shopper};
 use protocol::experiments::Experiment;
 use protocol::personalize::RANKED_MAX;
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::extract;
 use crate::problem::{Answer, Problem};
 use crate::routes::App;
 use crate::routes::search::{ids, parsed_filter, product_id};
@@ -169,7 +169,7 @@ pub(crate) struct Question {
 impl Question {
     /// Checks a body.
     pub(crate) fn of(app: &App, body: RecommendBody) -> Answer<Self> {
-        let name = |text: Option<String>, pointer: &str| text.map(|text| name(text, pointer)).transpose();
+        let name = |text: Option<String>, pointer: &str| text.map(|text| extract::name(text, pointer)).transpose();
         let logic = body.logic.unwrap_or(if body.candidates.is_empty() { LogicName::ForYou } else { LogicName::Rank });
         let anonymous = RecommendBody { user_id: None, visitor_id: None, session_id: None, ..body.clone() };
         let canonical = serde_json::to_string(&anonymous).map_err(Problem::internal)?;
@@ -240,22 +240,11 @@ impl Question {
             product_ids: vec![id.to_owned()],
             filter: params.filter.filter(|text| !text.trim().is_empty()).map(crate::routes::search::filter_value),
             limit: params.limit,
+            // A pair that was bought together is shown for itself or not at all.
+            fallback: (logic == LogicName::BoughtTogether).then_some(false),
             explain: params.explain,
             ..RecommendBody::default()
         };
         Self::of(app, body)
     }
-}
-
-/// A name within its bound.
-fn name(text: String, pointer: &str) -> Answer<String> {
-    let chars = text.chars().count();
-    if chars == 0 || chars > NAME_CHARS_MAX || text.chars().any(char::is_control) {
-        return Err(Problem::field(
-            pointer,
-            "invalid_value",
-            format!("must have 1 to {NAME_CHARS_MAX} characters and no control characters"),
-        ));
-    }
-    Ok(text)
 }

@@ -16,7 +16,7 @@ use crate::routes::App;
 use crate::schema::Card;
 
 /// Milliseconds with three places: finer is noise.
-fn ms(duration: Duration) -> f64 {
+pub(crate) fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
 }
 

@@ -45,18 +45,6 @@ fn strength_fades_out_what_speaks_of_the_shopper() {
 }
 
 #[test]
-fn reasons_are_the_largest_shares() {
-    let mut page = page(Feature::Bought, &[1.0, 0.0]);
-    for (feature, value) in [(Feature::Popularity, 0.1), (Feature::Refused, 5.0), (Feature::Brand, 0.01)] {
-        page.rows[0][feature as usize] = value;
-    }
-    let ranked = Learner::default().rank(&page, 1, 1.0);
-    let first = ranked.iter().find(|ranked| ranked.at == 0).expect("ranked");
-    assert_eq!(first.reasons().iter().map(|reason| reason.0).collect::<Vec<_>>(), [Feature::Refused, Feature::Bought, Feature::Popularity]);
-    assert!(ranked.iter().find(|ranked| ranked.at == 1).expect("ranked").reasons().is_empty());
-}
-
-#[test]
 fn what_decides_is_learned_on_its_surface_and_less_elsewhere() {
     let mut learner = Learner::default();
     let cheap_first = page(Feature::RelativePrice, &[0.5, -0.5, 0.0]);

@@ -98,7 +98,7 @@ impl Ours {
         let again = self.state.buy_again(query.user.as_deref().unwrap_or_default(), &request);
         let mut list: Vec<u32> = again.into_iter().map(|candidate| candidate.item).collect();
         let allow = |item: u32| !list.contains(&item);
-        let popular = self.state.popular(crate::popularity::Window::Weeks, None, &Request::new(count - list.len()).allowing(&allow));
+        let popular = self.state.popular(crate::popularity::Window::Weeks, &Request::new(count - list.len()).allowing(&allow));
         let popular: Vec<u32> = popular.into_iter().map(|candidate| candidate.item).collect();
         list.extend(popular);
         list

@@ -1,11 +1,11 @@
-//! The device that the scan runs on, and how its failures become errors: nothing that a driver does may end the process.
+//! An open device, and how its failures become errors: nothing that a driver does may end the process.
 
-use crate::gpu::{AdapterInfo, describe, open_adapters, ready};
+use super::{AdapterInfo, describe, open_adapters, ready, unchecked};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long the device may take for one submission, which reads one chunk of the rows at most.
+/// How long the device may take for one submission: its users bound the work of each.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Which adapter to open.
@@ -55,10 +55,14 @@ pub enum GpuError {
 }
 
 /// An open device. Once it has failed it stays failed.
-pub(super) struct Device {
-    pub(super) device: wgpu::Device,
-    pub(super) queue: wgpu::Queue,
-    pub(super) info: AdapterInfo,
+pub(crate) struct Device {
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
+    pub(crate) info: AdapterInfo,
+    /// Invocations of a subgroup, where all subgroups have the same number of them.
+    pub(crate) subgroup: Option<usize>,
+    /// Whether 16 x 16 matrices of f16 can be multiplied into sums in f32 by a whole subgroup.
+    pub(crate) cooperative: bool,
     failure: Arc<Mutex<Option<GpuError>>>,
 }
 
@@ -70,36 +74,45 @@ impl std::fmt::Debug for Device {
 
 impl Device {
     /// Opens the best adapter of the kind asked for, with `features` as far as it has them.
-    pub(super) fn open(choice: AdapterChoice, features: wgpu::Features) -> Result<Device, GpuError> {
+    pub(crate) fn open(choice: AdapterChoice, features: wgpu::Features) -> Result<Device, GpuError> {
         let failure = Arc::new(Mutex::new(None));
-        let (device, queue, info) = catching(|| {
+        let (device, queue, info, subgroup, cooperative) = catching(|| {
             let adapter = best_adapter(choice).ok_or(GpuError::NoAdapter)?;
+            let mut features = features & adapter.features();
+            let cooperative = features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) && multiplies_halves(&adapter);
+            if !cooperative {
+                features.remove(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+            }
             let descriptor = wgpu::DeviceDescriptor {
-                label: Some("scan"),
-                required_features: features & adapter.features(),
+                label: Some("gotham"),
+                required_features: features,
                 required_limits: adapter.limits(),
+                experimental_features: if cooperative { unchecked::experimental() } else { wgpu::ExperimentalFeatures::disabled() },
                 ..Default::default()
             };
             let opened =
                 ready(adapter.request_device(&descriptor)).ok_or_else(|| GpuError::Open("the driver does not answer".to_owned()))?;
             let (device, queue) = opened.map_err(|error| GpuError::Open(error.to_string()))?;
-            Ok((device, queue, describe(adapter.get_info())))
+            let info = adapter.get_info();
+            let uniform = features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size;
+            let subgroup = uniform.then_some(info.subgroup_min_size as usize);
+            Ok((device, queue, describe(info), subgroup, cooperative))
         })??;
         let seen = Arc::clone(&failure);
         device.on_uncaptured_error(Arc::new(move |error| note(&seen, classify(error))));
         let seen = Arc::clone(&failure);
         device.set_device_lost_callback(move |reason, text| note(&seen, GpuError::Lost(format!("{reason:?} {text}").trim().to_owned())));
-        Ok(Device { device, queue, info, failure })
+        Ok(Device { device, queue, info, subgroup, cooperative, failure })
     }
 
     /// Whether it still works, as far as is known.
-    pub(super) fn check(&self) -> Result<(), GpuError> {
+    pub(crate) fn check(&self) -> Result<(), GpuError> {
         self.failure().map_or(Ok(()), Err)
     }
 
     /// Runs `work` on the device. Whatever goes wrong in it comes back as an error and marks the device as failed, except for
     /// full memory, after which the device still works.
-    pub(super) fn attempt<T>(&self, work: impl FnOnce() -> Result<T, GpuError>) -> Result<T, GpuError> {
+    pub(crate) fn attempt<T>(&self, work: impl FnOnce() -> Result<T, GpuError>) -> Result<T, GpuError> {
         self.check()?;
         // Scopes belong to this thread, so other threads' errors do not end up here.
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
@@ -128,13 +141,13 @@ impl Device {
     }
 
     /// A buffer, whose memory is there when this returns.
-    pub(super) fn buffer(&self, label: &str, size: usize, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer, GpuError> {
+    pub(crate) fn buffer(&self, label: &str, size: usize, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer, GpuError> {
         let descriptor = wgpu::BufferDescriptor { label: Some(label), size: size as u64, usage, mapped_at_creation: false };
         self.attempt(|| Ok(self.device.create_buffer(&descriptor)))
     }
 
     /// Waits for a submission.
-    pub(super) fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<(), GpuError> {
+    pub(crate) fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<(), GpuError> {
         let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(WAIT_MAX) };
         match self.device.poll(wait) {
             Ok(_) => Ok(()),
@@ -146,6 +159,16 @@ impl Device {
     fn failure(&self) -> Option<GpuError> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Whether the adapter has the one kind of cooperative matrix that a shader here uses.
+fn multiplies_halves(adapter: &wgpu::Adapter) -> bool {
+    adapter.cooperative_matrix_properties().iter().any(|kind| {
+        [kind.m_size, kind.n_size, kind.k_size] == [16; 3]
+            && kind.ab_type == wgpu::CooperativeScalarType::F16
+            && kind.cr_type == wgpu::CooperativeScalarType::F32
+            && !kind.saturating_accumulation
+    })
 }
 
 /// The library panics where a driver's failure leaves it no other way, such as a device lost during a wait.
