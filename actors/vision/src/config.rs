@@ -56,6 +56,10 @@ pub struct Config {
     pub tick_interval_ms: u64,
     /// Tags of what pictures show.
     pub tags: TagConfig,
+    /// The name of the model of pictures; empty takes the manifest's first.
+    pub image_model: String,
+    /// The name of the model of texts; empty takes the manifest's first.
+    pub text_model: String,
     /// Downloads.
     pub fetch: FetchConfig,
 }
@@ -84,6 +88,8 @@ impl Default for Config {
             thumbnail_quality: 82,
             tick_interval_ms: 5_000,
             tags: TagConfig::default(),
+            image_model: String::new(),
+            text_model: String::new(),
             fetch: FetchConfig::default(),
         }
     }

@@ -7,10 +7,11 @@ use protocol::vision::{ModelInfo, Space};
 use shaders::{Program, RunError};
 
 use crate::devices::{Device, DeviceState, Devices, Remembering};
-use crate::logic::picture::{INPUT_SIDE, Pixels};
+use crate::logic::picture::Pixels;
+use crate::logic::preprocessing::Preprocessing;
 use crate::logic::schedule::Place;
-use crate::models::{self, ImageModel, ModelError, TextModel};
-use crate::packages::{Manifest, ModelPackage};
+use crate::models::{self, ImageModel, LoadedModel, ModelError, ModelFiles};
+use crate::packages::{Manager, Manifest, ModelPackage};
 
 /// One input of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +52,14 @@ impl From<ModelError> for EmbedError {
 pub trait Embedder: Send + Sync {
     /// What it is.
     fn info(&self) -> &ModelInfo;
+    /// How pictures are prepared for it.
+    fn preprocessing(&self) -> Preprocessing {
+        Preprocessing::LITE0
+    }
+    /// Whether texts are among its inputs.
+    fn reads_texts(&self) -> bool {
+        self.info().reads_texts
+    }
     /// One vector for each input, `[dimensions]`, of any length.
     fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, EmbedError>;
     /// Where the next run is done.
@@ -81,93 +90,118 @@ pub trait ModelSource: Send + Sync {
     }
 }
 
-/// The models that the manifest names, from a folder.
+/// The models of the manifest and those that users have added, from a folder.
 #[derive(Clone, Debug)]
 pub struct InstalledModels {
     models_dir: PathBuf,
-    manifest: Arc<Manifest>,
+    /// The names of those that come first, of pictures and of texts; empty for the manifest's first of a kind.
+    chosen: [String; 2],
     devices: Devices,
 }
 
 impl InstalledModels {
-    /// Models below `models_dir`, one folder each, on the CPU; nothing need be there yet.
+    /// Models below `models_dir`, one folder each, on the CPU; nothing need be there yet. The manifest's first of each kind is the default.
     pub fn new(models_dir: &Path) -> Self {
-        Self { models_dir: models_dir.to_owned(), manifest: Arc::new(Manifest::compiled_in()), devices: Devices::cpu() }
+        Self { models_dir: models_dir.to_owned(), chosen: Default::default(), devices: Devices::cpu() }
     }
 
     /// The same on other devices.
+    #[must_use]
     pub fn on(self, devices: Devices) -> Self {
         Self { devices, ..self }
+    }
+
+    /// The models of these names are the defaults; an empty name leaves the choice to the manifest.
+    #[must_use]
+    pub fn choosing(self, image: &str, text: &str) -> Self {
+        Self { chosen: [image.to_owned(), text.to_owned()], ..self }
+    }
+
+    /// The package of a model as it is now, if it still is that model.
+    fn package(&self, model: &ModelInfo) -> Option<ModelPackage> {
+        let manifest = Manifest::with_added(&self.models_dir);
+        manifest.find(&model.name).filter(|package| package.info() == *model).cloned()
     }
 }
 
 impl ModelSource for InstalledModels {
+    /// The folder is read anew: users add models while the house runs.
     fn known(&self) -> Vec<ModelInfo> {
-        self.manifest.models.iter().map(ModelPackage::info).collect()
+        let mut known: Vec<ModelInfo> = Manifest::with_added(&self.models_dir).models.iter().map(ModelPackage::info).collect();
+        known.sort_by_key(|model| !self.chosen.contains(&model.name));
+        known
     }
 
     fn is_installed(&self, model: &ModelInfo) -> bool {
-        self.manifest.find(&model.name).is_some_and(|package| package.info() == *model && package.is_present(&self.models_dir))
+        self.package(model).is_some_and(|package| package.is_present(&self.models_dir))
     }
 
     fn load(&self, model: &ModelInfo) -> Result<Arc<dyn Embedder>, String> {
-        let package = self.manifest.find(&model.name).filter(|package| package.info() == *model);
-        let package = package.ok_or_else(|| format!("the manifest names no {} of fingerprint {}", model.name, model.fingerprint))?;
-        load(self.devices.device(), package, &package.folder(&self.models_dir))
+        let package = self.package(model).ok_or_else(|| format!("there is no {} of fingerprint {}", model.name, model.fingerprint))?;
+        open(self.devices.device(), &package, &package.folder(&self.models_dir))
     }
 }
 
 /// Reads a model's files and builds what runs it.
-fn load(device: &Arc<dyn Device>, package: &ModelPackage, folder: &Path) -> Result<Arc<dyn Embedder>, String> {
+pub(crate) fn open(device: &Arc<dyn Device>, package: &ModelPackage, folder: &Path) -> Result<Arc<dyn Embedder>, String> {
     let read = |ending: &str| {
         let file =
             package.files.iter().find(|file| file.name.ends_with(ending)).ok_or_else(|| format!("the manifest names no {ending} file"))?;
         std::fs::read(folder.join(&file.name)).map_err(|error| format!("{}: {error}", file.name))
     };
-    let info = package.info();
+    let text = |error: ModelError| error.to_string();
     let executor = Remembering::new(device.as_ref());
-    let (embedder, dimensions): (Arc<dyn Embedder>, usize) = match package.space {
-        Space::Image => {
-            let model = models::load_image_model_on(&executor, &read(".pth")?).map_err(|error| error.to_string())?;
-            if model.input_side() != INPUT_SIDE {
-                return Err(format!("it takes pictures of {} pixels, not {INPUT_SIDE}", model.input_side()));
-            }
-            let (dimensions, programs) = (model.dimensions(), executor.into_programs());
-            (Arc::new(Pictures { info, model, device: Arc::clone(device), programs }), dimensions)
+    let model = match (package.manager, package.space) {
+        (Manager::Folder, _) => models::load(&ModelFiles::new(folder), &executor).map_err(text)?,
+        (Manager::Pip, Space::Image) => {
+            LoadedModel { image: Some(models::load_image_model_on(&executor, &read(".pth")?).map_err(text)?), text: None }
         }
-        Space::Text => {
-            let model = models::load_text_model_on(&executor, &read(".safetensors")?, &read(".json")?);
-            let model = model.map_err(|error| error.to_string())?;
-            let (dimensions, programs) = (model.dimensions(), executor.into_programs());
-            (Arc::new(Texts { info, model, device: Arc::clone(device), programs }), dimensions)
+        (Manager::Pip, Space::Text) => {
+            let model = models::load_text_model_on(&executor, &read(".safetensors")?, &read(".json")?).map_err(text)?;
+            LoadedModel { image: None, text: Some(model) }
         }
     };
-    if dimensions == package.dimensions {
-        Ok(embedder)
-    } else {
-        Err(format!("it has {dimensions} dimensions, the manifest says {}", package.dimensions))
+    let dimensions = model.dimensions();
+    if model.space() != package.space || model.reads_texts() != package.reads_texts() || dimensions != package.dimensions {
+        return Err(format!("it has {dimensions} dimensions, the manifest says {}, or is of another kind", package.dimensions));
     }
+    Ok(Arc::new(Loaded { info: package.info(), model, device: Arc::clone(device), programs: executor.into_programs() }))
 }
 
-struct Pictures {
+/// A model of pictures, of texts, or of both.
+struct Loaded {
     info: ModelInfo,
-    model: ImageModel,
+    model: LoadedModel,
     device: Arc<dyn Device>,
     programs: Vec<Arc<dyn Program>>,
 }
 
-impl Embedder for Pictures {
+impl Embedder for Loaded {
     fn info(&self) -> &ModelInfo {
         &self.info
     }
 
+    fn preprocessing(&self) -> Preprocessing {
+        self.model.image.as_ref().map_or(Preprocessing::LITE0, ImageModel::preprocessing)
+    }
+
     fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let mut pixels = Vec::with_capacity(inputs.len() * INPUT_SIDE * INPUT_SIDE * 3);
+        let (mut pixels, mut pictures, mut texts) = (Vec::new(), 0, Vec::new());
         for input in inputs {
-            let Input::Picture(picture) = input else { return Err("a text for an image model".to_owned().into()) };
-            pixels.extend_from_slice(&picture.0);
+            match input {
+                Input::Picture(picture) => {
+                    pixels.extend_from_slice(&picture.0);
+                    pictures += 1;
+                }
+                Input::Text(text) => texts.push(text.as_str()),
+            }
         }
-        Ok(rows(&self.model.embed(&pixels, inputs.len())?, self.info.dimensions))
+        let pictures = self.pictures(&pixels, pictures)?;
+        let texts = self.texts(&texts)?;
+        let dimensions = self.info.dimensions;
+        let (mut pictures, mut texts) = (pictures.chunks_exact(dimensions), texts.chunks_exact(dimensions));
+        let next = |input: &Input| if matches!(input, Input::Picture(_)) { pictures.next() } else { texts.next() };
+        Ok(inputs.iter().map(next).map(|vector| vector.unwrap_or_default().to_vec()).collect())
     }
 
     fn place(&self) -> Place {
@@ -183,42 +217,22 @@ impl Embedder for Pictures {
     }
 }
 
-struct Texts {
-    info: ModelInfo,
-    model: TextModel,
-    device: Arc<dyn Device>,
-    programs: Vec<Arc<dyn Program>>,
-}
-
-impl Embedder for Texts {
-    fn info(&self) -> &ModelInfo {
-        &self.info
-    }
-
-    fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let mut texts = Vec::with_capacity(inputs.len());
-        for input in inputs {
-            let Input::Text(text) = input else { return Err("a picture for a text model".to_owned().into()) };
-            texts.push(text.as_str());
+impl Loaded {
+    fn pictures(&self, pixels: &[u8], count: usize) -> Result<Vec<f32>, EmbedError> {
+        match &self.model.image {
+            _ if count == 0 => Ok(Vec::new()),
+            None => Err("a picture for a text model".to_owned().into()),
+            Some(model) => Ok(model.embed(pixels, count)?),
         }
-        Ok(rows(&self.model.embed(&texts)?, self.info.dimensions))
     }
 
-    fn place(&self) -> Place {
-        self.device.place()
+    fn texts(&self, texts: &[&str]) -> Result<Vec<f32>, EmbedError> {
+        match &self.model.text {
+            _ if texts.is_empty() => Ok(Vec::new()),
+            None => Err("a text for an image model".to_owned().into()),
+            Some(model) => Ok(model.embed(texts)?),
+        }
     }
-
-    fn device(&self) -> DeviceState {
-        self.device.state()
-    }
-
-    fn memory_bytes(&self) -> u64 {
-        self.programs.iter().map(|program| program.memory_bytes()).sum()
-    }
-}
-
-fn rows(flat: &[f32], dimensions: usize) -> Vec<Vec<f32>> {
-    flat.chunks_exact(dimensions).map(<[f32]>::to_vec).collect()
 }
 
 /// Embeds and brings every vector to length 1. A batch with one vector that has no length fails.

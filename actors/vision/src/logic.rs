@@ -8,3 +8,4 @@ pub mod picture;
 pub mod place;
 pub mod residency;
 pub mod schedule;
+pub mod preprocessing;

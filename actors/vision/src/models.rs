@@ -4,16 +4,25 @@
 
 mod bert;
 mod efficientnet_lite;
+mod encoder;
+mod folder;
+mod onnx;
 mod pickle;
+mod preprocessor;
 mod tensors;
 mod tokenizer;
+mod towers;
 
+#[cfg(test)]
+mod parity;
 #[cfg(test)]
 mod tests;
 
+use crate::logic::preprocessing::Preprocessing;
+pub use folder::{LoadedModel, ModelFiles, load};
 use shaders::{CpuExecutor, Executor, Input, PlanError, Program, RunError};
 use std::sync::Arc;
-use tokenizer::TextTokenizer;
+use tokenizer::{Rules, TextTokenizer};
 
 /// Why a model's files make no model, or a model refused an input.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +43,24 @@ pub enum ModelError {
         /// What is wrong.
         reason: String,
     },
+    /// The graph of an ONNX file does something that no kernel can do.
+    #[error("node {node} ({operator}): {reason}")]
+    Graph {
+        /// The operator's type.
+        operator: String,
+        /// The node's name.
+        node: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file of a model is missing, or says something that is not done here.
+    #[error("{name}: {reason}")]
+    File {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The tokenizer refused a text.
     #[error("the text cannot be tokenized: {0}")]
     Tokenize(String),
@@ -45,15 +72,15 @@ pub enum ModelError {
     Run(#[from] RunError),
 }
 
-/// How a picture becomes a model's input; part of the model's contract, since other choices give other vectors.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Preprocessing {
-    /// Side of the square input.
-    pub side: usize,
-    /// Side of the centre crop, as a part of the picture's shorter side: `floor(crop * shorter)`.
-    pub crop: f64,
-    /// The `a` of the cubic convolution that resizes the crop (antialiased, rounded to 8 bits).
-    pub cubic: f64,
+/// How the positions of a text or a picture become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// The mean of all.
+    Mean,
+    /// The first one: the class token.
+    First,
+    /// The last one: the end of the text.
+    Last,
 }
 
 /// An image model: 8-bit RGB pictures to features.
@@ -100,6 +127,7 @@ pub struct TextModel {
     program: Arc<dyn Program>,
     tokenizer: TextTokenizer,
     dimensions: usize,
+    length_max: usize,
 }
 
 impl TextModel {
@@ -112,7 +140,7 @@ impl TextModel {
     /// Greatest number of tokens of a text; longer ones are cut.
     #[must_use]
     pub fn length_max(&self) -> usize {
-        bert::LENGTH_MAX
+        self.length_max
     }
 
     /// The ids of a text's tokens, with the marks of beginning and end, cut to [`TextModel::length_max`].
@@ -141,7 +169,16 @@ impl TextModel {
     }
 }
 
-/// Loads the default image model, EfficientNet-Lite0, from the bytes of its `.pth` file, for one thread a call.
+/// Tokens of a text that the default text model reads, marks of beginning and end included: what it was trained with, less than
+/// its table of places would allow.
+const MINI_LM_LENGTH_MAX: usize = 256;
+
+/// How pictures are prepared for a model of the EfficientNet-Lite family, by its name.
+pub(crate) fn preprocessing_of(name: &str) -> Option<Preprocessing> {
+    efficientnet_lite::FAMILY.iter().find(|member| member.name == name).map(efficientnet_lite::Architecture::preprocessing)
+}
+
+/// Loads an image model of the EfficientNet-Lite family from the bytes of its `.pth` file, for one thread a call.
 ///
 /// # Errors
 /// When the bytes are not that model.
@@ -154,9 +191,10 @@ pub fn load_image_model(weights: &[u8]) -> Result<ImageModel, ModelError> {
 /// # Errors
 /// When the bytes are not that model, or the executor cannot run it.
 pub fn load_image_model_on(executor: &dyn Executor, weights: &[u8]) -> Result<ImageModel, ModelError> {
-    let plan = efficientnet_lite::plan(&efficientnet_lite::LITE0, pickle::read(weights)?)?;
-    let dimensions = output_width(&plan);
-    Ok(ImageModel { program: executor.prepare(plan)?, preprocessing: efficientnet_lite::LITE0.preprocessing, dimensions })
+    let tensors = pickle::read(weights)?;
+    // A file of no member fails at the first tensor that it lacks.
+    let member = efficientnet_lite::recognise(&tensors).unwrap_or(&efficientnet_lite::FAMILY[0]);
+    folder::image_model(executor, efficientnet_lite::plan(member, tensors)?, member.preprocessing())
 }
 
 /// Loads the default text model, all-MiniLM-L6-v2, from the bytes of `model.safetensors` and `tokenizer.json`, for one thread
@@ -173,10 +211,10 @@ pub fn load_text_model(weights: &[u8], tokenizer_json: &[u8]) -> Result<TextMode
 /// # Errors
 /// When the bytes are not that model, or the executor cannot run it.
 pub fn load_text_model_on(executor: &dyn Executor, weights: &[u8], tokenizer_json: &[u8]) -> Result<TextModel, ModelError> {
-    let tokenizer = TextTokenizer::new(tokenizer_json, bert::LENGTH_MAX)?;
-    let plan = bert::plan(&bert::MINI_LM_L6, tensors::from_safetensors(weights)?)?;
+    let tokenizer = TextTokenizer::new(tokenizer_json, Rules { length_max: MINI_LM_LENGTH_MAX, ..Rules::default() })?;
+    let (plan, length_max) = bert::plan(&bert::Architecture::mini_lm_l6(), tensors::from_safetensors(weights)?, MINI_LM_LENGTH_MAX)?;
     let dimensions = output_width(&plan);
-    Ok(TextModel { program: executor.prepare(plan)?, tokenizer, dimensions })
+    Ok(TextModel { program: executor.prepare(plan)?, tokenizer, dimensions, length_max })
 }
 
 fn output_width(plan: &shaders::Plan) -> usize {

@@ -42,7 +42,7 @@ impl OneShot {
         let refuse = |code, detail: String| VisionError::BadPicture { code, detail };
         let file = std::fs::File::open(path).map_err(|error| refuse("not_found", error.to_string()))?;
         let bytes = read_bounded(file, self.config.image_bytes_max).map_err(|failure| refuse(failure.code, failure.detail))?;
-        run(embedder.as_ref(), path.display().to_string(), picture_input(&self.config, &bytes)?)
+        run(embedder.as_ref(), path.display().to_string(), picture_input(&self.config, &embedder.preprocessing(), &bytes)?)
     }
 
     /// Embeds a text.

@@ -1,14 +1,18 @@
 //! Models as packages: what the manifest promises, fetching them by the package manager's own client, checking what is installed.
 //! Blocking throughout: for the command line and for worker threads.
 
+mod add;
 mod install;
 mod manifest;
+mod self_test;
 
 use std::io;
 use std::path::PathBuf;
 
+pub use add::add;
 pub use install::{install_from_file, list, pull, verify};
-pub use manifest::{Manifest, ModelFile, ModelPackage};
+pub use manifest::{Manager, Manifest, ModelFile, ModelPackage};
+pub use self_test::{SelfTest, self_test};
 use serde::Serialize;
 
 /// Why a model is not installed.
@@ -47,6 +51,22 @@ pub enum PackageError {
         found: String,
         /// As it should be.
         expected: String,
+    },
+    /// The name is taken, or cannot name a folder.
+    #[error("{name:?} cannot name a model: {reason}")]
+    Name {
+        /// Asked for.
+        name: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The files make no model that can be run here.
+    #[error("{model}: {reason}")]
+    Unusable {
+        /// The model's name, or the folder.
+        model: String,
+        /// What is wrong.
+        reason: String,
     },
     /// No model is in the file.
     #[error("{0} is no model package, and no file of a known model")]
@@ -94,7 +114,7 @@ pub enum Progress {
 }
 
 /// What is on this machine of one model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ModelStatus {
     /// The model, as the manifest describes it.
     #[serde(flatten)]
@@ -103,8 +123,19 @@ pub struct ModelStatus {
     pub folder: PathBuf,
     /// Whether every file is there and sound (as far as was looked).
     pub is_installed: bool,
+    /// Whether nothing of it is there.
+    pub is_absent: bool,
+    /// Whether it is the one that is used unless another is chosen.
+    pub is_default: bool,
     /// Each file's state.
     pub state: Vec<FileStatus>,
+}
+
+impl ModelStatus {
+    /// Whether something has to be done: a model that is used by default is missing, or one that is there is damaged.
+    pub fn is_bad(&self) -> bool {
+        !self.is_installed && (self.is_default || !self.is_absent)
+    }
 }
 
 /// What is on this machine of one file.

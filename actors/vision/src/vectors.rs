@@ -223,7 +223,13 @@ mod tests {
     use super::*;
 
     fn model(space: Space, dimensions: usize) -> ModelInfo {
-        ModelInfo { name: "fake".to_owned(), space, dimensions, fingerprint: format!("fake{dimensions}") }
+        ModelInfo {
+            name: "fake".to_owned(),
+            space,
+            dimensions,
+            fingerprint: format!("fake{dimensions}"),
+            reads_texts: space == Space::Text,
+        }
     }
 
     const DIMENSIONS: usize = 3;

@@ -46,6 +46,9 @@ pub struct ModelInfo {
     pub dimensions: usize,
     /// Hash of weights and preprocessing: vectors of two fingerprints never mix.
     pub fingerprint: String,
+    /// Whether it gives texts a place in its space: every text model, and an image model that was trained on pictures and
+    /// their captions.
+    pub reads_texts: bool,
 }
 
 /// A rectangle of a picture as it is looked at (upright), in shares of its width and height from the left and from the top.
@@ -114,6 +117,9 @@ pub enum VisionMsg {
     EmbedTexts {
         /// At most [`EMBED_BATCH_MAX`].
         texts: Vec<String>,
+        /// Among which vectors they are to be compared; [`Space::Image`] only where the loaded model
+        /// [reads texts](ModelInfo::reads_texts).
+        space: Space,
         /// The model's fingerprint; the live release's model where none is named.
         model: Option<Arc<str>>,
         /// One answer a text.

@@ -57,6 +57,7 @@ pub(super) fn known() -> [ModelInfo; 3] {
         space,
         dimensions,
         fingerprint: fingerprint.into(),
+        reads_texts: space == Space::Text,
     };
     [
         model("efficientnet-lite0", Space::Image, 2, "0123456789abcdef"),
@@ -238,7 +239,7 @@ impl World {
             fingerprint: Arc::clone(by),
         };
         match message {
-            VisionMsg::EmbedTexts { texts, model, reply } => {
+            VisionMsg::EmbedTexts { texts, model, reply, .. } => {
                 let by = fingerprint(model);
                 let of =
                     |text: &String| Ok(embedding(lock(&self.text_vectors).get(text).cloned().unwrap_or_else(|| vec![0.0, 0.0, 1.0]), &by));

@@ -240,7 +240,7 @@ impl Vision {
 
     /// A release that is not live has this model of pictures.
     pub(super) fn keep(&self, fingerprint: &str, dimensions: usize) {
-        let model = ModelInfo { name: "m".into(), space: Space::Image, dimensions, fingerprint: fingerprint.into() };
+        let model = ModelInfo { name: "m".into(), space: Space::Image, dimensions, fingerprint: fingerprint.into(), reads_texts: false };
         self.others.lock().expect("no panic").push(model);
     }
 
@@ -263,7 +263,13 @@ impl VisionReader for Vision {
     fn models(&self) -> Vec<ModelInfo> {
         let fingerprint = self.fingerprint.lock().expect("no panic").clone();
         let model = |fingerprint: String| {
-            Space::ALL.map(|space| ModelInfo { name: "m".into(), space, dimensions: DIMENSIONS, fingerprint: fingerprint.clone() })
+            Space::ALL.map(|space| ModelInfo {
+                name: "m".into(),
+                space,
+                dimensions: DIMENSIONS,
+                fingerprint: fingerprint.clone(),
+                reads_texts: space == Space::Text,
+            })
         };
         fingerprint.into_iter().flat_map(model).collect()
     }

@@ -17,6 +17,7 @@ use crate::logic::jobs::Failure;
 use crate::logic::picture::{self, PictureError, Pixels};
 use crate::logic::place::Place;
 use crate::logic::schedule::{Effort, Lane};
+use crate::logic::preprocessing::Preprocessing;
 use crate::records::PictureState;
 use crate::threads::Threads;
 use crate::view::SpaceFile;
@@ -44,6 +45,7 @@ pub(crate) struct Pictures {
     pub(crate) threads: Arc<Threads>,
     pub(crate) thumbnails: Thumbnails,
     pub(crate) vectors: Arc<SpaceFile>,
+    pub(crate) preprocessing: Preprocessing,
 }
 
 /// Bytes on their way, and how their place will be recognised.
@@ -132,7 +134,7 @@ impl Pictures {
         drop(source.bytes);
         stage("decode", started);
         let started = Instant::now();
-        let pixels = if has_vector { None } else { Some(picture::prepare(&picture)?) };
+        let pixels = if has_vector { None } else { Some(picture::prepare(&picture, &self.preprocessing)?) };
         stage("prepare", started);
         if !has_thumbnail {
             let started = Instant::now();

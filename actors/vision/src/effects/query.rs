@@ -15,27 +15,29 @@ use crate::actor::Args;
 use crate::config::Config;
 use crate::embedder::{Embedder, Input};
 use crate::logic::picture::{self, PictureError};
+use crate::logic::preprocessing::Preprocessing;
 use crate::logic::schedule::{Effort, Lane};
 use crate::scheduler::{self, Handle, Refusal, Turn};
 use crate::view::SpaceFile;
 
 /// What a query is made of.
 pub(crate) enum Ask {
-    Texts(Vec<String>),
+    /// Texts, into a space.
+    Texts(Vec<String>, Space),
     Images(Vec<PictureQuery>),
 }
 
 impl Ask {
     pub(crate) fn space(&self) -> Space {
         match self {
-            Self::Texts(_) => Space::Text,
+            Self::Texts(_, space) => *space,
             Self::Images(_) => Space::Image,
         }
     }
 
     fn len(&self) -> usize {
         match self {
-            Self::Texts(texts) => texts.len(),
+            Self::Texts(texts, _) => texts.len(),
             Self::Images(images) => images.len(),
         }
     }
@@ -43,7 +45,7 @@ impl Ask {
     /// What is prepared together: all texts; the crops of one picture that stand side by side.
     fn parts(self) -> Vec<Ask> {
         match self {
-            Self::Texts(_) => vec![self],
+            Self::Texts(..) => vec![self],
             Self::Images(images) => {
                 images.chunk_by(|one, next| one.bytes == next.bytes).map(|images| Self::Images(images.to_vec())).collect()
             }
@@ -61,6 +63,8 @@ pub(crate) fn answer(args: &Args, model: Option<(Arc<dyn Embedder>, Arc<SpaceFil
     if count > EMBED_BATCH_MAX {
         return reply.send(refuse(&VisionError::TooMany(count)));
     }
+    // A model of pictures alone gives words no place among them.
+    let model = model.filter(|(embedder, _)| matches!(ask, Ask::Images(_)) || embedder.reads_texts());
     let Some((embedder, file)) = model else {
         return reply.send(refuse(&VisionError::NoModel(space)));
     };
@@ -92,7 +96,7 @@ enum Prepared {
 impl Query {
     async fn answer(self, part: Ask) -> Answers {
         let (count, deadline, fingerprint) = (part.len(), self.context.deadline, Arc::clone(&self.file.fingerprint));
-        let effort = if part.space() == Space::Text { Effort::Glance } else { Effort::Heavy };
+        let effort = if matches!(part, Ask::Texts(..)) { Effort::Glance } else { Effort::Heavy };
         let (scheduler, context) = (self.scheduler.clone(), self.context.clone());
         let prepared = scheduler.run(Lane::Query, effort, &context, move |turn| self.prepare(&part, turn)).await;
         let prepared = match prepared {
@@ -136,11 +140,11 @@ impl Query {
             });
         };
         match part {
-            Ask::Texts(texts) => {
+            Ask::Texts(texts, _) => {
                 texts.iter().for_each(|text| sort_in(ContentHash::of(text.as_bytes()), &mut || Ok(Input::Text(text.clone()))));
             }
             Ask::Images(images) => {
-                let mut decoder = Decoder { config: &self.config, last: None };
+                let mut decoder = Decoder { config: &self.config, preprocessing: self.embedder.preprocessing(), last: None };
                 for query in images {
                     let whole = ContentHash::of(&query.bytes);
                     let content = query.crop.map_or(whole, |crop| cropped_content(whole, crop));
@@ -175,6 +179,7 @@ fn cropped_content(whole: ContentHash, crop: Crop) -> ContentHash {
 /// Keeps the picture decoded last, for the next crop of it.
 struct Decoder<'a> {
     config: &'a Config,
+    preprocessing: Preprocessing,
     last: Option<(ContentHash, RgbImage)>,
 }
 
@@ -187,16 +192,16 @@ impl Decoder<'_> {
         };
         let (_, picture) = self.last.insert((whole, picture));
         let pixels = match query.crop {
-            Some(crop) => picture::prepare_crop(picture, crop),
-            None => picture::prepare(picture),
+            Some(crop) => picture::prepare_crop(picture, crop, &self.preprocessing),
+            None => picture::prepare(picture, &self.preprocessing),
         };
         pixels.map(Input::Picture).map_err(|error| refusal(&error))
     }
 }
 
 /// A picture's bytes as the image model takes them.
-pub(crate) fn picture_input(config: &Config, bytes: &[u8]) -> Result<Input, VisionError> {
-    picture::prepare(&decode(config, bytes)?).map(Input::Picture).map_err(|error| refusal(&error))
+pub(crate) fn picture_input(config: &Config, preprocessing: &Preprocessing, bytes: &[u8]) -> Result<Input, VisionError> {
+    picture::prepare(&decode(config, bytes)?, preprocessing).map(Input::Picture).map_err(|error| refusal(&error))
 }
 
 fn decode(config: &Config, bytes: &[u8]) -> Result<RgbImage, VisionError> {

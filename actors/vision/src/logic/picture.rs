@@ -8,16 +8,12 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder as _, ImageEncoder as _, ImageError, ImageFormat, ImageReader, RgbImage};
 use protocol::vision::Crop;
 
-/// The side of the image model's input, in pixels.
-pub const INPUT_SIDE: usize = 224;
-/// Names the preprocessing: part of every fingerprint, so that a change of it makes new vectors.
-pub const PREPROCESSING: &str = "centre-crop-0.875/catmull-rom/224";
-
-/// Share of the shorter side that the centre crop keeps, in thousandths: 224 / (224 + 32).
-const CROP_THOUSANDTHS: u32 = 875;
+use super::preprocessing::{Framing, Preprocessing};
 
 /// The least width and height of a crop, in pixels.
 pub const CROP_SIDE_MIN: u32 = 16;
+/// How many times longer than wide a picture is looked at.
+const LENGTH_RATIO_MAX: u64 = 64;
 /// Shares of a picture that were rounded may end this much behind its edge.
 const CROP_SLACK: f32 = 1e-3;
 
@@ -74,7 +70,7 @@ impl PictureError {
     }
 }
 
-/// The image model's input: `[INPUT_SIDE, INPUT_SIDE, 3]` bytes, RGB.
+/// The image model's input: `[side, side, 3]` bytes, RGB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pixels(pub Vec<u8>);
 
@@ -108,26 +104,58 @@ pub fn decode(bytes: &[u8], bytes_max: u64, pixels_max: u64) -> Result<RgbImage,
     Ok(if picture.color().has_alpha() { over_white(&picture.into_rgba8()) } else { picture.into_rgb8() })
 }
 
-/// The model's input: centre crop, then an antialiased Catmull-Rom resize. The filter belongs to the model's contract.
-pub fn prepare(picture: &RgbImage) -> Result<Pixels, PictureError> {
-    prepare_with(picture, FilterType::CatmullRom)
+/// The model's input: what its contract keeps of a picture, scaled as its contract says.
+pub fn prepare(picture: &RgbImage, preprocessing: &Preprocessing) -> Result<Pixels, PictureError> {
+    let (width, height) = picture.dimensions();
+    let side = preprocessing.side as u32;
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(preprocessing.filter.kernel()));
+    let shorter = u64::from(width.min(height));
+    match preprocessing.framing {
+        Framing::CropThenScale { margin } => {
+            let kept = ((shorter * u64::from(side) / (u64::from(side) + margin as u64)) as u32).max(1);
+            let (left, top) = ((width - kept).div_ceil(2), (height - kept).div_ceil(2));
+            resize(picture, side, side, &options.crop(f64::from(left), f64::from(top), f64::from(kept), f64::from(kept)))
+        }
+        Framing::Squash => resize(picture, side, side, &options),
+        Framing::ScaleThenCrop { shorter: to } => {
+            // A picture that is many times longer than wide is cut before it is scaled: what lies beyond is cropped anyway.
+            let bound = shorter.saturating_mul(LENGTH_RATIO_MAX) as u32;
+            let cut = (width > bound || height > bound).then(|| centre(picture, width.min(bound), height.min(bound)));
+            let picture = cut.as_ref().unwrap_or(picture);
+            let (width, height) = picture.dimensions();
+            let scaled = |length: u32| (u64::from(length) * to as u64 / shorter).max(u64::from(side)) as u32;
+            let (small_width, small_height) = (scaled(width), scaled(height));
+            let pixels = resize(picture, small_width, small_height, &options)?;
+            let scaled = RgbImage::from_raw(small_width, small_height, pixels);
+            let scaled = scaled.ok_or_else(|| PictureError::Damaged("cannot be scaled".to_owned()))?;
+            Ok(centre(&scaled, side, side).into_raw())
+        }
+    }
+    .map(Pixels)
+}
+
+/// The middle of a picture.
+fn centre(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
+    let (left, top) = ((picture.width() - width) / 2, (picture.height() - height) / 2);
+    image::imageops::crop_imm(picture, left, top, width, height).to_image()
 }
 
 /// The model's input for a rectangle of the picture: all of it and nothing else, whatever its shape, in the middle of a white square
 /// as product pictures are.
-pub fn prepare_crop(picture: &RgbImage, crop: Crop) -> Result<Pixels, PictureError> {
+pub fn prepare_crop(picture: &RgbImage, crop: Crop, preprocessing: &Preprocessing) -> Result<Pixels, PictureError> {
     let (left, top, width, height) = rectangle(picture, crop)?;
-    let side = INPUT_SIDE as u32;
+    let side = preprocessing.side as u32;
     let longest = u64::from(width.max(height));
     let scaled = |length: u32| ((u64::from(length) * u64::from(side) + longest / 2) / longest).max(1) as u32;
     let (small_width, small_height) = (scaled(width), scaled(height));
     // Cut out first: the filter would reach beyond the edges of a rectangle within the picture.
     let part = image::imageops::crop_imm(picture, left, top, width, height).to_image();
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(preprocessing.filter.kernel()));
     let part = resize(&part, small_width, small_height, &options)?;
-    let mut pixels = vec![255; INPUT_SIDE * INPUT_SIDE * 3];
+    let line = side as usize * 3;
+    let mut pixels = vec![255; side as usize * line];
     let (row, indent) = (small_width as usize * 3, (side - small_width) as usize / 2 * 3);
-    let rows = pixels.chunks_exact_mut(INPUT_SIDE * 3).skip((side - small_height) as usize / 2);
+    let rows = pixels.chunks_exact_mut(line).skip((side - small_height) as usize / 2);
     rows.zip(part.chunks_exact(row)).for_each(|(to, from)| to[indent..indent + row].copy_from_slice(from));
     Ok(Pixels(pixels))
 }
@@ -168,15 +196,6 @@ pub fn thumbnail(picture: &RgbImage, side_max: u32, quality: u8) -> Result<Vec<u
         .write_image(&pixels, small_width, small_height, ExtendedColorType::Rgb8)
         .map_err(|error| PictureError::Damaged(error.to_string()))?;
     Ok(jpeg)
-}
-
-pub(crate) fn prepare_with(picture: &RgbImage, filter: FilterType) -> Result<Pixels, PictureError> {
-    let (width, height) = picture.dimensions();
-    let side = ((u64::from(width.min(height)) * u64::from(CROP_THOUSANDTHS) / 1000) as u32).max(1);
-    let (left, top) = ((width - side).div_ceil(2), (height - side).div_ceil(2));
-    let options = ResizeOptions::new().crop(f64::from(left), f64::from(top), f64::from(side), f64::from(side));
-    let options = options.resize_alg(ResizeAlg::Convolution(filter));
-    resize(picture, INPUT_SIDE as u32, INPUT_SIDE as u32, &options).map(Pixels)
 }
 
 fn resize(picture: &RgbImage, width: u32, height: u32, options: &ResizeOptions) -> Result<Vec<u8>, PictureError> {
@@ -245,7 +264,11 @@ pub(crate) mod tests {
     use image::{ImageEncoder as _, Rgb, Rgba, RgbaImage};
     use proptest::prelude::*;
 
+    use super::super::preprocessing::Filter;
     use super::*;
+
+    const LITE0: Preprocessing = Preprocessing::LITE0;
+    const SIDE: usize = LITE0.side;
 
     /// A picture file of `width` x `height` that no other seed has.
     pub(crate) fn jpeg(width: u32, height: u32, seed: u8) -> Vec<u8> {
@@ -356,7 +379,8 @@ pub(crate) mod tests {
     #[test]
     fn the_wrong_filter_gives_another_input() {
         let picture = RgbImage::from_fn(300, 260, |x, y| Rgb([(x * y % 251) as u8, (x * 3) as u8, y as u8]));
-        assert_ne!(prepare(&picture), prepare_with(&picture, FilterType::Bilinear));
+        let bilinear = Preprocessing { filter: Filter::Bilinear, ..LITE0 };
+        assert_ne!(prepare(&picture, &LITE0), prepare(&picture, &bilinear));
     }
 
     fn part(x: f32, y: f32, width: f32, height: f32) -> Crop {
@@ -383,19 +407,19 @@ pub(crate) mod tests {
             (part(0.1, 0.1, 0.0, 0.5), "crop_too_small"),
             (part(0.1, 0.1, 0.5, 0.05), "crop_too_small"),
         ] {
-            let found = prepare_crop(&scene(), crop).map_or_else(|error| error.code(), |_| "prepared");
+            let found = prepare_crop(&scene(), crop, &LITE0).map_or_else(|error| error.code(), |_| "prepared");
             assert_eq!(found, expected, "{crop:?}");
         }
     }
 
     #[test]
     fn a_crop_shows_its_rectangle_whole_and_nothing_else() {
-        let Pixels(pixels) = prepare_crop(&scene(), part(0.5, 0.25, 0.2, 0.5)).expect("prepared");
+        let Pixels(pixels) = prepare_crop(&scene(), part(0.5, 0.25, 0.2, 0.5), &LITE0).expect("prepared");
         let colours: std::collections::BTreeSet<&[u8]> = pixels.chunks_exact(3).collect();
         assert_eq!(colours.into_iter().collect::<Vec<_>>(), [&[255, 0, 0][..], &[255, 255, 255]], "red on white, none of the blue");
         let red = pixels.chunks_exact(3).filter(|pixel| pixel[1] == 0).count();
-        assert_eq!(red, INPUT_SIDE * INPUT_SIDE / 2, "half as wide as high");
-        let row = &pixels[..INPUT_SIDE * 3];
+        assert_eq!(red, SIDE * SIDE / 2, "half as wide as high");
+        let row = &pixels[..SIDE * 3];
         assert!(row[..56 * 3].iter().all(|channel| *channel == 255) && row[56 * 3..][..3] == [255, 0, 0], "in the middle");
     }
 
@@ -406,15 +430,15 @@ pub(crate) mod tests {
         fn any_crop_of_any_shape_is_prepared_or_refused(
             width in 1_u32..400, height in 1_u32..400, x in -0.1_f32..1.1, y in -0.1_f32..1.1, w in -0.1_f32..1.1, h in -0.1_f32..1.1,
         ) {
-            if let Ok(prepared) = prepare_crop(&RgbImage::new(width, height), part(x, y, w, h)) {
-                prop_assert_eq!(prepared.0.len(), INPUT_SIDE * INPUT_SIDE * 3);
+            if let Ok(prepared) = prepare_crop(&RgbImage::new(width, height), part(x, y, w, h), &LITE0) {
+                prop_assert_eq!(prepared.0.len(), SIDE * SIDE * 3);
             }
         }
 
         #[test]
         fn any_shape_gives_an_input_of_the_same_size(width in 1_u32..400, height in 1_u32..400) {
-            let prepared = prepare(&RgbImage::new(width, height)).expect("prepared");
-            prop_assert_eq!(prepared.0.len(), INPUT_SIDE * INPUT_SIDE * 3);
+            let prepared = prepare(&RgbImage::new(width, height), &LITE0).expect("prepared");
+            prop_assert_eq!(prepared.0.len(), SIDE * SIDE * 3);
         }
 
         #[test]

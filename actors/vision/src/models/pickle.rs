@@ -1,12 +1,15 @@
-//! The legacy stream of `torch.save` (before 1.6): five pickles, then the storages' raw numbers, read without running anything.
+//! Files of `torch.save`, read without running anything: the legacy stream (before 1.6: five pickles, then the storages' raw
+//! numbers) and the archive (a ZIP whose entries hold one pickle and the storages).
 //!
 //! A machine for the few opcodes that such a file of tensors uses (pickle protocol 2, Python's `pickletools`). Objects lie in
 //! one table and refer to each other by number, so hostile nesting costs no stack; every opcode makes at most one object, so
 //! memory is bounded by the file's length.
 
 use super::ModelError;
-use super::tensors::{Tensor, Tensors};
+use super::tensors::{Floats, Tensor, Tensors};
 use std::collections::HashMap;
+
+mod archive;
 
 /// First pickle of the stream.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -17,8 +20,11 @@ const OPCODES_MAX: usize = 1 << 20;
 /// Axes of a tensor.
 const AXES_MAX: usize = 8;
 
-/// Reads all f32 tensors of the state dictionary.
+/// Reads all tensors of floats of the state dictionary.
 pub(super) fn read(bytes: &[u8]) -> Result<Tensors, ModelError> {
+    if bytes.starts_with(b"PK\x03\x04") {
+        return archive::read(bytes).map_err(|reason| ModelError::Format { format: "torch archive", reason });
+    }
     stream(bytes).map_err(|reason| ModelError::Format { format: "legacy torch", reason })
 }
 
@@ -56,20 +62,24 @@ fn stream(bytes: &[u8]) -> Result<Tensors, String> {
     tensors(&state, &storages)
 }
 
-/// Tensors whose storage holds f32; others, such as counters, are left out.
+/// Tensors whose storage holds floats; others, such as counters, are left out.
 fn tensors(state: &Pickle<'_>, storages: &HashMap<&str, (Kind, &[u8])>) -> Result<Tensors, String> {
+    let entries = state.entries(state.result)?;
+    // A training run's file holds the model's tensors under one of these names.
+    let inner = |wanted: &str| entries.iter().find(|(name, _)| state.text(*name) == Some(wanted)).map(|(_, value)| *value);
+    let inner = ["state_dict", "model", "model_state_dict", "state_dict_ema"].into_iter().find_map(inner);
+    let entries = inner.and_then(|value| state.entries(value).ok()).unwrap_or(entries);
     let mut found = HashMap::new();
     // Views may share a storage; without a bound a small file could ask for any amount of memory.
-    let mut room = 2 * storages.values().map(|(_, bytes)| bytes.len() / 4).sum::<usize>();
-    for (name, value) in state.entries(state.result)? {
+    let mut room = 2 * storages.values().map(|(kind, bytes)| bytes.len() / kind.bytes()).sum::<usize>();
+    for (name, value) in entries {
         let (Some(name), Some(Object::Tensor { storage, offset, shape, strides })) = (state.text(*name), state.object(*value)) else {
             return Err("the state holds something that is not a named tensor".into());
         };
         let Some(Object::Storage { key, .. }) = state.object(*storage) else { return Err(format!("{name} has no storage")) };
         let (kind, bytes) = storages.get(*key).ok_or_else(|| format!("the storage of {name} is missing"))?;
-        if *kind == Kind::F32 {
-            let (numbers, _) = bytes.as_chunks();
-            let data = gather(numbers, *offset, shape, strides).map_err(|reason| format!("{name}: {reason}"))?;
+        if let Kind::Floats(floats) = *kind {
+            let data = gather(bytes, floats, *offset, shape, strides).map_err(|reason| format!("{name}: {reason}"))?;
             room = room.checked_sub(data.len()).ok_or("the tensors are much larger than the file")?;
             found.insert(name.to_owned(), Tensor { shape: shape.clone(), data });
         }
@@ -78,18 +88,27 @@ fn tensors(state: &Pickle<'_>, storages: &HashMap<&str, (Kind, &[u8])>) -> Resul
 }
 
 /// A strided view as row-major numbers.
-fn gather(numbers: &[[u8; 4]], offset: usize, shape: &[usize], strides: &[usize]) -> Result<Vec<f32>, &'static str> {
+fn gather(bytes: &[u8], floats: Floats, offset: usize, shape: &[usize], strides: &[usize]) -> Result<Vec<f32>, &'static str> {
+    let (size, held) = (floats.bytes(), bytes.len() / floats.bytes());
     let count = shape.iter().try_fold(1usize, |product, side| product.checked_mul(*side)).ok_or("its shape is too large")?;
     let reach =
         shape.iter().zip(strides).try_fold(offset, |reach, (side, stride)| side.saturating_sub(1).checked_mul(*stride)?.checked_add(reach));
-    if count > numbers.len() || (count > 0 && reach.is_none_or(|reach| reach >= numbers.len())) {
+    if count > held || (count > 0 && reach.is_none_or(|reach| reach >= held)) {
         return Err("it reaches beyond its storage");
     }
-    let mut data = Vec::with_capacity(count);
+    if count == 0 {
+        return Ok(vec![]);
+    }
+    let is_dense =
+        (0..shape.len()).rev().try_fold(1, |wanted, axis| (shape[axis] == 1 || strides[axis] == wanted).then(|| wanted * shape[axis]));
+    if is_dense.is_some() {
+        return Ok(floats.read(&bytes[offset * size..(offset + count) * size]));
+    }
+    let mut picked = Vec::with_capacity(count * size);
     let mut index = vec![0; shape.len()];
     for _ in 0..count {
         let at = index.iter().zip(strides).fold(offset, |at, (index, stride)| at + index * stride);
-        data.push(f32::from_le_bytes(numbers[at]));
+        picked.extend_from_slice(&bytes[at * size..(at + 1) * size]);
         for axis in (0..shape.len()).rev() {
             index[axis] += 1;
             if index[axis] < shape[axis] {
@@ -98,7 +117,7 @@ fn gather(numbers: &[[u8; 4]], offset: usize, shape: &[usize], strides: &[usize]
             index[axis] = 0;
         }
     }
-    Ok(data)
+    Ok(floats.read(&picked))
 }
 
 struct Reader<'a> {
@@ -146,21 +165,23 @@ enum Value {
 enum Global {
     OrderedDict,
     RebuildTensor,
+    RebuildParameter,
     Storage(Kind),
 }
 
 /// What a storage's numbers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    F32,
-    I64,
+    Floats(Floats),
+    /// Of that many bytes each.
+    Other(usize),
 }
 
 impl Kind {
     fn bytes(self) -> usize {
         match self {
-            Kind::F32 => 4,
-            Kind::I64 => 8,
+            Kind::Floats(floats) => floats.bytes(),
+            Kind::Other(bytes) => bytes,
         }
     }
 }
@@ -281,6 +302,11 @@ impl<'a> Machine<'a> {
             0x89 => self.stack.push(Value::Bool(false)),
             b'K' => self.stack.push(Value::Int(i64::from(reader.byte()?))),
             b'M' => self.stack.push(Value::Int(i64::from(u16::from_le_bytes(reader.array()?)))),
+            // BINFLOAT: settings of a training run, which nothing here reads.
+            b'G' => {
+                reader.array::<8>()?;
+                self.stack.push(Value::None);
+            }
             b'J' => self.stack.push(Value::Int(i64::from(i32::from_le_bytes(reader.array()?)))),
             0x8a => {
                 let length = reader.byte()?;
@@ -376,15 +402,20 @@ impl<'a> Machine<'a> {
         let global = match (module, name) {
             ("collections", "OrderedDict") => Global::OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2") => Global::RebuildTensor,
-            ("torch", "FloatStorage") => Global::Storage(Kind::F32),
-            ("torch", "LongStorage") => Global::Storage(Kind::I64),
+            ("torch._utils", "_rebuild_parameter") => Global::RebuildParameter,
+            ("torch", "FloatStorage") => Global::Storage(Kind::Floats(Floats::F32)),
+            ("torch", "HalfStorage") => Global::Storage(Kind::Floats(Floats::F16)),
+            ("torch", "BFloat16Storage") => Global::Storage(Kind::Floats(Floats::Bf16)),
+            ("torch", "LongStorage" | "DoubleStorage") => Global::Storage(Kind::Other(8)),
+            ("torch", "IntStorage") => Global::Storage(Kind::Other(4)),
+            ("torch", "ByteStorage" | "CharStorage" | "BoolStorage") => Global::Storage(Kind::Other(1)),
             _ => return Err(format!("the file asks for {module}.{name}, which is not data")),
         };
         self.push(Object::Global(global));
         Ok(())
     }
 
-    /// REDUCE: the only two calls that a file of tensors makes.
+    /// REDUCE: the only calls that a file of tensors makes.
     fn call(&mut self) -> Result<(), String> {
         let arguments = self.pop()?;
         let callee = self.pop()?;
@@ -401,17 +432,23 @@ impl<'a> Machine<'a> {
                 let tensor = Object::Tensor { storage: *storage, offset: size(*offset)?, shape, strides };
                 self.push(tensor);
             }
+            Some(Object::Global(Global::RebuildParameter)) => {
+                let tensor = *self.pickle.tuple(arguments)?.first().ok_or("a parameter is incomplete")?;
+                self.stack.push(tensor);
+            }
             _ => return Err("the file calls what is not known to it".into()),
         }
         Ok(())
     }
 
-    /// BINPERSID: `("storage", kind, key, device, count, view)`.
+    /// BINPERSID: `("storage", kind, key, device, count)`, in the legacy stream with a view behind it.
     fn storage(&mut self) -> Result<(), String> {
         let id = self.pop()?;
-        let &[tag, kind, key, _, count, view] = self.pickle.tuple(id)? else { return Err("a storage is incomplete".into()) };
-        match (self.pickle.text(tag), self.pickle.object(kind), self.pickle.text(key), view) {
-            (Some("storage"), Some(Object::Global(Global::Storage(kind))), Some(key), Value::None) => {
+        let (&[tag, kind, key, _, count] | &[tag, kind, key, _, count, Value::None]) = self.pickle.tuple(id)? else {
+            return Err("a storage is incomplete, or a view of another".into());
+        };
+        match (self.pickle.text(tag), self.pickle.object(kind), self.pickle.text(key)) {
+            (Some("storage"), Some(Object::Global(Global::Storage(kind))), Some(key)) => {
                 let (kind, count) = (*kind, size(count)?);
                 self.push(Object::Storage { key, kind, count });
                 Ok(())

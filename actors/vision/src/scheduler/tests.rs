@@ -50,7 +50,7 @@ impl Fake {
     /// The model, and the texts of each of its runs as they start.
     fn new(name: &str) -> (Arc<Self>, mpsc::Receiver<Vec<String>>) {
         let (started, runs) = mpsc::channel();
-        let info = ModelInfo { name: name.into(), space: Space::Text, dimensions: 2, fingerprint: name.into() };
+        let info = ModelInfo { name: name.into(), space: Space::Text, dimensions: 2, fingerprint: name.into(), reads_texts: true };
         let fake = Self {
             info,
             gate: Gate::default(),

@@ -25,7 +25,7 @@ const GENERATIONS: usize = 4;
 /// A model: each generation has another width and other vectors.
 pub(super) fn model(space: Space, generation: usize) -> ModelInfo {
     let name = format!("fake{generation}");
-    ModelInfo { fingerprint: name.clone(), name, space, dimensions: 3 + generation }
+    ModelInfo { fingerprint: name.clone(), name, space, dimensions: 3 + generation, reads_texts: space == Space::Text }
 }
 
 /// Wayne's view: the first generation is live until somebody else is.

@@ -6,6 +6,7 @@ use protocol::vision::Space;
 use serde::Deserialize;
 
 use crate::logic::picture::{self, Pixels};
+use crate::logic::preprocessing::{Filter, Preprocessing};
 use crate::{Embedder, Input, InstalledModels, ModelSource as _, OneShot};
 
 /// Our own decoder and resizer against the reference's, worst photo.
@@ -80,10 +81,10 @@ fn photos_give_the_reference_vectors_and_the_wrong_filter_does_not() {
     let Some((shared, models)) = found() else { return };
     let models = InstalledModels::new(&models);
     let model = models.load(&models.installed(Space::Image).expect("found above")).expect("the model loads");
-    let right = worst(&shared, model.as_ref(), |picture| picture::prepare(picture).expect("prepared"));
+    let right = worst(&shared, model.as_ref(), |picture| picture::prepare(picture, &Preprocessing::LITE0).expect("prepared"));
     assert!(right >= PIPELINE_COSINE_MIN, "worst cosine {right}");
     let bilinear = worst(&shared, model.as_ref(), |picture| {
-        picture::prepare_with(picture, fast_image_resize::FilterType::Bilinear).expect("prepared")
+        picture::prepare(picture, &Preprocessing { filter: Filter::Bilinear, ..Preprocessing::LITE0 }).expect("prepared")
     });
     assert!(bilinear < PIPELINE_COSINE_MIN, "a bilinear resize passes with {bilinear}: the test would not notice a wrong filter");
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 fn model(space: Space, name: &str, version: u8) -> ModelInfo {
-    ModelInfo { name: name.into(), space, dimensions: 4, fingerprint: format!("{name}{version}") }
+    ModelInfo { name: name.into(), space, dimensions: 4, fingerprint: format!("{name}{version}"), reads_texts: space == Space::Text }
 }
 
 fn definition(version: u8) -> Definition {

@@ -152,7 +152,7 @@ async fn embed_text(app: &App, context: &Context, answering: &Answering, text: &
     let context = context.with_timeout(TEXT_EMBEDDING_MAX.min(context.remaining()));
     let texts = vec![text.to_owned()];
     let answers: Result<Vec<Result<_, VisionError>>, _> =
-        app.house.nightwing.call(&context, |reply| VisionMsg::EmbedTexts { texts, model, reply }).await;
+        app.house.nightwing.call(&context, |reply| VisionMsg::EmbedTexts { texts, space: Space::Text, model, reply }).await;
     answers.ok()?.into_iter().next()?.ok().map(|embedding| of_query(Space::Text, embedding))
 }
 

@@ -31,7 +31,7 @@ fn admit(residents: &Arc<Residents>, name: &'static str, role: Role) -> (Arc<dyn
     let count = Arc::clone(&loads);
     let load = move || {
         count.fetch_add(1, Ordering::SeqCst);
-        let info = ModelInfo { name: name.into(), space: Space::Text, dimensions: 1, fingerprint: name.into() };
+        let info = ModelInfo { name: name.into(), space: Space::Text, dimensions: 1, fingerprint: name.into(), reads_texts: true };
         Ok(Arc::new(Model(info)) as Arc<dyn Embedder>)
     };
     (residents.admit(role, Box::new(load)).expect("it loads"), loads)

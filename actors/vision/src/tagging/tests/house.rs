@@ -88,7 +88,7 @@ impl CatalogSnapshot for Snapshot {
 impl VisionReader for Reader {
     fn models(&self) -> Vec<ModelInfo> {
         let fingerprint = lock(&self.0.model).clone();
-        let model = ModelInfo { name: "fake".into(), space: Space::Image, dimensions: DIMENSIONS, fingerprint };
+        let model = ModelInfo { name: "fake".into(), space: Space::Image, dimensions: DIMENSIONS, fingerprint, reads_texts: false };
         if model.fingerprint.is_empty() { Vec::new() } else { vec![model] }
     }
     fn thumbnail(&self, product: &str, index: usize) -> Option<Thumbnail> {
