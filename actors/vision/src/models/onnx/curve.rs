@@ -4,6 +4,7 @@
 //! end with each known activation finds it; nothing depends on how it was written.
 
 use shaders::Activation;
+use std::rc::Rc;
 
 /// Points at which functions of numbers are compared, and at which squared lengths and variances are.
 const POINTS: usize = 96;
@@ -15,11 +16,11 @@ const LINE_TOLERANCE: f64 = 1e-6;
 
 /// A function of a number of either sign.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Curve([f64; POINTS]);
+pub(super) struct Curve(Rc<[f64; POINTS]>);
 
 /// A function of a number that is not negative: a mean square, a variance.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct PositiveCurve([f64; POINTS]);
+pub(super) struct PositiveCurve(Rc<[f64; POINTS]>);
 
 /// -12 to 12, denser around 0.
 fn point(index: usize) -> f64 {
@@ -33,24 +34,24 @@ fn positive_point(index: usize) -> f64 {
 }
 
 fn differ(got: f64, want: f64, tolerance: f64) -> bool {
-    // Written so that what is not a number differs.
-    !((got - want).abs() <= tolerance * want.abs().max(1.0))
+    let difference = (got - want).abs();
+    difference.is_nan() || difference > tolerance * want.abs().max(1.0)
 }
 
 impl Curve {
     /// `x`.
     pub(super) fn identity() -> Curve {
-        Curve(std::array::from_fn(point))
+        Curve(Rc::new(std::array::from_fn(point)))
     }
 
     /// `function(self(x))`.
     pub(super) fn then(&self, function: impl Fn(f64) -> f64) -> Curve {
-        Curve(self.0.map(function))
+        Curve(Rc::new(self.0.map(function)))
     }
 
     /// `function(self(x), other(x))`.
     pub(super) fn with(&self, other: &Curve, function: impl Fn(f64, f64) -> f64) -> Curve {
-        Curve(std::array::from_fn(|index| function(self.0[index], other.0[index])))
+        Curve(Rc::new(std::array::from_fn(|index| function(self.0[index], other.0[index]))))
     }
 
     pub(super) fn is_identity(&self) -> bool {
@@ -96,12 +97,12 @@ impl Curve {
 impl PositiveCurve {
     /// `x`.
     pub(super) fn identity() -> PositiveCurve {
-        PositiveCurve(std::array::from_fn(positive_point))
+        PositiveCurve(Rc::new(std::array::from_fn(positive_point)))
     }
 
     /// `function(self(x))`.
     pub(super) fn then(&self, function: impl Fn(f64) -> f64) -> PositiveCurve {
-        PositiveCurve(self.0.map(function))
+        PositiveCurve(Rc::new(self.0.map(function)))
     }
 
     /// `epsilon`, if it is `sqrt(x + epsilon)`.

@@ -12,6 +12,9 @@ use shaders::Pairwise;
 /// The inputs of a node, of which at least one is not known in advance.
 type Values<'v> = &'v [Option<Value>];
 
+/// For the given axes: each place, and a constant's number there.
+type NumbersAt<'n> = dyn Fn(&[usize]) -> Vec<(usize, f64)> + 'n;
+
 impl Translator<'_> {
     /// Runs an operator of which at least one input is not known in advance.
     pub(super) fn computed(&mut self, node: &Node<'_>, inputs: Values<'_>) -> Result<Vec<Value>> {
@@ -154,7 +157,7 @@ impl Translator<'_> {
     }
 
     /// A row added at each position.
-    fn with_places(&mut self, signal: &Signal, number_at: &dyn Fn(&[usize]) -> Vec<(usize, f64)>, sign: f64) -> Result<Signal> {
+    fn with_places(&mut self, signal: &Signal, number_at: &NumbersAt<'_>, sign: f64) -> Result<Signal> {
         let (positions, channels) = (signal.base.positions, signal.base.channels);
         if !signal.view.covers(positions * channels) {
             return Err("it adds to a part of the positions".into());

@@ -30,8 +30,11 @@ fn message(fields: &[(u8, &[u8])]) -> Vec<u8> {
     fields.iter().flat_map(|(number, bytes)| [vec![number << 3 | 2], length(bytes), bytes.to_vec()].concat()).collect()
 }
 
+/// Operator, inputs, output.
+type TestNode<'t> = (&'t str, &'t [&'t str], &'t str);
+
 /// A graph over `input_ids` of nodes (operator, inputs, output), and its weights.
-fn graph(nodes: &[(&str, &[&str], &str)], tensors: &[(&str, &[u8], &[f32])]) -> Vec<u8> {
+fn graph(nodes: &[TestNode<'_>], tensors: &[(&str, &[u8], &[f32])]) -> Vec<u8> {
     let mut fields: Vec<(u8, Vec<u8>)> = vec![];
     for (operator, inputs, output) in nodes {
         let mut node: Vec<(u8, &[u8])> = inputs.iter().map(|input| (1, input.as_bytes())).collect();
@@ -64,8 +67,8 @@ fn a_graph_of_one_table_is_a_model() {
 #[test]
 fn what_no_kernel_can_do_is_named() {
     let words: (&str, &[u8], &[f32]) = ("words", &[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-    let table: (&str, &[&str], &str) = ("Gather", &["words", "input_ids"], "x");
-    let cases: [(&str, &[(&str, &[&str], &str)], &str); 6] = [
+    let table: TestNode<'_> = ("Gather", &["words", "input_ids"], "x");
+    let cases: [(&str, &[TestNode<'_>], &str); 6] = [
         ("an unknown operator", &[table, ("Conjure", &["x"], "out")], "node out (Conjure): the operator is not known"),
         ("an unknown curve", &[table, ("Sin", &["x"], "out")], "node out (Sin): the operator is not known"),
         ("no known activation", &[table, ("Exp", &["x"], "out")], "node out (output): what is computed here is no known activation"),
