@@ -5,7 +5,7 @@
 
 use thiserror::Error;
 
-use crate::teacher::{Block, CLASSES_MAX, DIMENSIONS_MAX, Mix, Probe, Projection, Taught, TaughtAttribute};
+use crate::teacher::{Block, CLASSES_MAX, DIMENSIONS_MAX, Mix, Probe, Projection, Taught, TaughtAttribute, unpacked};
 use crate::vocabulary::{ATTRIBUTES_MAX, Measure};
 
 /// The first bytes of a saved state.
@@ -40,6 +40,7 @@ impl Taught {
         output.text(&self.model);
         output.text(&self.vocabulary);
         output.number(self.neighbours as u32);
+        output.floats(&[self.human_weight]);
         output.number(self.projection.dimensions as u32);
         output.floats(&self.projection.mean);
         output.floats(&self.projection.basis);
@@ -160,10 +161,17 @@ impl<'a> Input<'a> {
 
     fn taught(&mut self) -> Result<Taught, LoadError> {
         let (model, vocabulary) = (self.text()?, self.text()?);
-        let (neighbours, dimensions) = (self.length()?, self.length()?);
+        let (neighbours, weight) = (self.length()?, self.floats()?);
+        let [human_weight] = weight[..] else { return Err(LoadError::Malformed("a weight")) };
+        let dimensions = self.length()?;
         let (mean, basis) = (self.floats()?, self.floats()?);
         let is_basis = (1..=DIMENSIONS_MAX).contains(&dimensions) && mean.len() == dimensions;
-        if !is_basis || basis.is_empty() || !basis.len().is_multiple_of(dimensions) || !(1..=100).contains(&neighbours) {
+        if !is_basis
+            || basis.is_empty()
+            || !basis.len().is_multiple_of(dimensions)
+            || !(1..=100).contains(&neighbours)
+            || human_weight <= 0.0
+        {
             return Err(LoadError::Malformed("the projection"));
         }
         let projection = Projection { dimensions, mean, basis };
@@ -177,7 +185,7 @@ impl<'a> Input<'a> {
         }
         let attributes =
             (0..count).map(|_| self.attribute(projection.components(), products.len())).collect::<Result<Vec<_>, LoadError>>()?;
-        Ok(Taught { model, vocabulary, neighbours, projection, products, codes, attributes })
+        Ok(Taught { model, vocabulary, neighbours, human_weight, projection, products, codes, attributes })
     }
 
     fn attribute(&mut self, components: usize, rows: usize) -> Result<TaughtAttribute, LoadError> {
@@ -205,7 +213,7 @@ impl<'a> Input<'a> {
         let count = self.length()?;
         let class_of: Vec<u16> =
             self.take(count.saturating_mul(2))?.chunks_exact(2).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]])).collect();
-        let is_class = |class: &u16| *class == u16::MAX || usize::from(*class) < classes.len();
+        let is_class = |packed: &u16| unpacked(*packed).is_none_or(|(class, _)| class < classes.len());
         if class_of.len() != rows || !class_of.iter().all(is_class) {
             return Err(LoadError::Malformed("a class"));
         }

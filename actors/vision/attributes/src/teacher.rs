@@ -19,6 +19,7 @@ pub(crate) use linear::{dot, normalise};
 pub(crate) use mix::{Mix, greatest};
 pub(crate) use probe::{Probe, softmax};
 pub use projection::Projection;
+pub(crate) use taught::unpacked;
 pub use taught::{Guess, Taught, TaughtAttribute};
 pub use train::teach;
 

@@ -13,7 +13,7 @@ const POINTS_MAX: usize = 1500;
 /// Clusters nearer than this are one colour, in OKLab.
 const SAME: f32 = 0.06;
 /// Colours of less than this share are not told.
-const SHARE_MIN: f32 = 0.03;
+const SHARE_MIN: f32 = 0.05;
 
 /// One dominant colour.
 #[derive(Clone, Debug, PartialEq)]

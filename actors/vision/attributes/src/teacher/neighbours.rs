@@ -55,13 +55,13 @@ pub(crate) fn nearest(
     found
 }
 
-/// Shares of classes among neighbours with a label: `class_of` says a row's class. Classes' own shares stand in as a tenth of a vote,
+/// Shares of classes among neighbours with a label: `class_of` says a row's class and the weight of its label. Classes' own shares stand in as a tenth of a vote,
 /// so that where nothing is near the answer is what is frequent.
-pub(crate) fn shares(near: &[Near], count: usize, frequency: &[f32], class_of: impl Fn(usize) -> Option<usize>) -> Vec<f32> {
+pub(crate) fn shares(near: &[Near], count: usize, frequency: &[f32], class_of: impl Fn(usize) -> Option<(usize, f32)>) -> Vec<f32> {
     let mut shares: Vec<f32> = frequency.iter().map(|share| 0.1 * share).collect();
-    let labelled = near.iter().filter_map(|near| Some((class_of(near.row)?, near.cosine)));
-    for (class, cosine) in labelled.take(count) {
-        shares[class] += vote(cosine);
+    let labelled = near.iter().filter_map(|near| class_of(near.row).map(|(class, weight)| (class, weight * vote(near.cosine))));
+    for (class, vote) in labelled.take(count) {
+        shares[class] += vote;
     }
     let sum: f32 = shares.iter().sum();
     shares.iter_mut().for_each(|share| *share /= sum.max(1e-30));
@@ -82,10 +82,14 @@ mod tests {
 
     #[test]
     fn votes_fall_with_distance_and_where_nothing_is_near_the_frequent_wins() {
-        let class_of = |row: usize| [Some(0), Some(1), None].get(row).copied().flatten();
+        let class_of = |row: usize| [Some((0, 1.0)), Some((1, 1.0)), None].get(row).copied().flatten();
         let at = |row, cosine| Near { row, cosine };
         let close = shares(&[at(2, 1.0), at(1, 0.95), at(0, 0.8)], 2, &[0.9, 0.1], class_of);
-        assert!(close[1] > 0.8, "{close:?}");
+        assert!(close[1] > 0.7 && close[1] < 0.8, "{close:?}");
+        let corrected = shares(&[at(1, 0.95), at(0, 0.8)], 2, &[0.9, 0.1], |row| {
+            class_of(row).map(|(class, _)| (class, if row == 0 { 20.0 } else { 1.0 }))
+        });
+        assert!(corrected[0] > 0.7, "{corrected:?}");
         let far = shares(&[at(1, -0.5)], 2, &[0.9, 0.1], class_of);
         assert!(far[0] > 0.85 && (far[0] + far[1] - 1.0).abs() < 1e-6, "{far:?}");
     }

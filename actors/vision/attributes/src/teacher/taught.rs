@@ -1,5 +1,6 @@
 //! What was learned, ready to answer.
 
+use super::CLASSES_MAX;
 use super::features::{self, Block};
 use super::mix::{Mix, greatest};
 use super::neighbours::{self, Near};
@@ -19,6 +20,8 @@ pub struct Taught {
     pub(crate) model: String,
     pub(crate) vocabulary: String,
     pub(crate) neighbours: usize,
+    /// What a person's label counts.
+    pub(crate) human_weight: f32,
     pub(crate) projection: Projection,
     /// Of each row the product.
     pub(crate) products: Vec<String>,
@@ -41,7 +44,7 @@ pub struct TaughtAttribute {
     pub(crate) threshold: f32,
     /// Share of right answers in the checks.
     pub(crate) accuracy: f32,
-    /// Of each row the class, or `u16::MAX`.
+    /// Of each row what [`packed`] makes of its label.
     pub(crate) class_of: Vec<u16>,
 }
 
@@ -64,13 +67,13 @@ impl Taught {
     pub(crate) fn new(
         model: String,
         vocabulary: String,
-        neighbours: usize,
+        (neighbours, human_weight): (usize, f32),
         projection: Projection,
         products: Vec<String>,
         codes: Vec<f32>,
         attributes: Vec<TaughtAttribute>,
     ) -> Self {
-        Self { model, vocabulary, neighbours, projection, products, codes, attributes }
+        Self { model, vocabulary, neighbours, human_weight, projection, products, codes, attributes }
     }
 
     /// Fingerprint of the model whose embeddings it knows.
@@ -120,22 +123,42 @@ impl Taught {
 }
 
 impl TaughtAttribute {
-    fn class_at(&self, row: usize) -> Option<usize> {
-        self.class_of.get(row).filter(|class| **class != u16::MAX).map(|class| usize::from(*class))
+    /// The class of a row, and whether a person said it.
+    fn class_at(&self, row: usize) -> Option<(usize, bool)> {
+        unpacked(*self.class_of.get(row)?)
     }
 
     fn guess<'a>(&'a self, taught: &'a Taught, code: &[f32], near: &[Near], measurements: Option<&Measurements>) -> Guess<'a> {
         let mut features = code.to_vec();
         self.block.append(measurements, &mut features);
         let scores = self.probe.scores(&features, 1);
-        let voted = neighbours::shares(near, taught.neighbours, &self.frequency, |row| self.class_at(row));
+        let voted = neighbours::shares(near, taught.neighbours, &self.frequency, |row| {
+            self.class_at(row).map(|(class, human)| (class, if human { taught.human_weight } else { 1.0 }))
+        });
         let measured = self.measure.zip(measurements).and_then(|(measure, found)| features::shares(measure, found, &self.classes));
         let shares = self.mix.shares(scores, &voted, measured.as_deref());
         let (first, _) = greatest(&shares);
-        let bears = near.iter().filter(|near| self.class_at(near.row) == Some(first));
+        let bears = near.iter().filter(|near| self.class_at(near.row).is_some_and(|(class, _)| class == first));
         let evidence = bears.take(EVIDENCE).filter_map(|near| taught.products.get(near.row)).map(String::as_str).collect();
         let mut shares: Vec<(&str, f32)> = self.classes.iter().map(String::as_str).zip(shares).collect();
         shares.sort_by(|a, b| b.1.total_cmp(&a.1));
         Guess { attribute: &self.name, shares, threshold: self.threshold, accuracy: self.accuracy, evidence }
     }
+}
+
+/// No label.
+const NONE: u16 = u16::MAX;
+/// A person said it.
+const HUMAN: u16 = 1 << 15;
+
+const _: () = assert!(CLASSES_MAX < HUMAN as usize - 1);
+
+/// A row's class and who said it in two bytes.
+pub(crate) fn packed(label: Option<(usize, bool)>) -> u16 {
+    label.map_or(NONE, |(class, human)| class as u16 | if human { HUMAN } else { 0 })
+}
+
+/// What was packed.
+pub(crate) fn unpacked(packed: u16) -> Option<(usize, bool)> {
+    (packed != NONE).then_some((usize::from(packed & !HUMAN), packed & HUMAN != 0))
 }

@@ -64,12 +64,14 @@ fn kinds_are_learned_through_wrong_labels_and_checks_tell_how_often_they_disagre
     let (taught, lessons) = shop.taught(&quick());
     let names: Vec<&str> = lessons.iter().map(|lesson| lesson.attribute.as_str()).collect();
     assert_eq!(names, ["category", "article_type"], "in the vocabulary's order");
+    let mut right = 0;
     for (row, embedding) in shop.embeddings.iter().enumerate() {
         let guess = first(&taught, "article_type", embedding);
-        assert_eq!(guess.shares[0].0, KINDS[row % KINDS.len()], "row {row}");
+        right += usize::from(guess.shares[0].0 == KINDS[row % KINDS.len()]);
         assert!((guess.shares.iter().map(|(_, share)| share).sum::<f32>() - 1.0).abs() < 1e-4);
         assert!(!guess.evidence.is_empty());
     }
+    assert!(right >= 290, "{right} of 300 by the truth, though a tenth was labelled wrong");
     let quality = lessons[1].quality;
     assert!((0.85..=0.92).contains(&quality.accuracy) && quality.calibration_error < 0.05, "{quality:?}");
 }

@@ -8,13 +8,15 @@ use super::mix::{Mix, Said};
 use super::neighbours::{self, Near};
 use super::probe::{Examples, Probe};
 use super::projection::Projection;
-use super::taught::{Taught, TaughtAttribute};
+use super::taught::{self, Taught, TaughtAttribute};
 use super::{CLASSES_MAX, DIMENSIONS_MAX, Lesson, ROWS_MIN, Row, TeachError, TeachSettings, parallel};
 use crate::pixels::Measurements;
 use crate::random::mixed;
 use crate::report;
 use crate::vocabulary::{Measure, Vocabulary};
 
+/// Rows of a label that no more than this bear are all kept.
+const RARE: usize = 20;
 /// Neighbours found of each row, of which those with a label of the attribute vote.
 const FOUND: usize = 4;
 
@@ -61,8 +63,15 @@ pub fn teach(
         lessons.push(judged.lesson);
     }
     let products = rows.iter().map(|row| row.product.to_owned()).collect();
-    let taught =
-        Taught::new(model.to_owned(), vocabulary.fingerprint().to_owned(), settings.neighbours, projection, products, unit, attributes);
+    let taught = Taught::new(
+        model.to_owned(),
+        vocabulary.fingerprint().to_owned(),
+        (settings.neighbours, settings.human_weight),
+        projection,
+        products,
+        unit,
+        attributes,
+    );
     Ok((taught, lessons))
 }
 
@@ -111,10 +120,10 @@ fn chosen<'a>(rows: &[Row<'a>], settings: &TeachSettings) -> Vec<Row<'a>> {
         *counts.entry((&label.attribute, &label.value)).or_default() += 1;
     }
     let key = |place: usize, row: &Row<'_>| {
-        if row.labels.iter().any(|label| label.human) {
-            return f64::INFINITY;
-        }
         let rarest = row.labels.iter().map(|label| counts[&(label.attribute.as_str(), label.value.as_str())]).min().unwrap_or(1);
+        if rarest <= RARE || row.labels.iter().any(|label| label.human) {
+            return 0.0;
+        }
         let drawn = (mixed(row.group ^ mixed(place as u64)) >> 11) as f64 / (1u64 << 53) as f64;
         drawn.max(1e-12).ln() * (rarest as f64).sqrt()
     };
@@ -141,8 +150,16 @@ struct Subject<'a> {
     measure: Option<Measure>,
     block: Block,
     classes: Vec<String>,
-    /// Row, class and weight; rows ascend.
-    examples: Vec<(usize, usize, f32)>,
+    /// Rows ascend.
+    examples: Vec<Example>,
+}
+
+/// One label of one row.
+struct Example {
+    row: usize,
+    class: usize,
+    weight: f32,
+    human: bool,
 }
 
 /// What came of an attribute's checks.
@@ -176,9 +193,14 @@ impl Class<'_> {
             let own: Vec<(usize, bool)> =
                 labels(row).into_iter().filter_map(|(value, human)| Some((classes.binary_search(&value).ok()?, human))).collect();
             let weight = |human: bool| if human { self.settings.human_weight } else { 1.0 };
-            examples.extend(own.iter().map(|(class, human)| (place, *class, weight(*human) / own.len() as f32)));
+            examples.extend(own.iter().map(|(class, human)| Example {
+                row: place,
+                class: *class,
+                weight: weight(*human) / own.len() as f32,
+                human: *human,
+            }));
         }
-        let measured: Vec<Option<&Measurements>> = examples.iter().map(|(row, _, _)| self.rows[*row].measurements).collect();
+        let measured: Vec<Option<&Measurements>> = examples.iter().map(|example: &Example| self.rows[example.row].measurements).collect();
         let is_enough = classes.len() >= 2 && examples.len() >= ROWS_MIN;
         is_enough.then(|| Subject { name, measure, block: Block::fit(measure, &measured), classes, examples })
     }
@@ -187,7 +209,7 @@ impl Class<'_> {
     fn features(&self, subject: &Subject<'_>, examples: &[usize]) -> Vec<f32> {
         let mut features = Vec::with_capacity(examples.len() * (self.components + subject.block.len()));
         for example in examples {
-            let row = subject.examples[*example].0;
+            let row = subject.examples[*example].row;
             features.extend_from_slice(&self.codes[row * self.components..][..self.components]);
             subject.block.append(self.rows[row].measurements, &mut features);
         }
@@ -197,13 +219,13 @@ impl Class<'_> {
     fn fit(&self, subject: &Subject<'_>, examples: &[usize], ridge: f32) -> Probe {
         let features = self.features(subject, examples);
         let classes: Vec<(usize, f32)> =
-            examples.iter().map(|example| (subject.examples[*example].1, subject.examples[*example].2)).collect();
+            examples.iter().map(|example| (subject.examples[*example].class, subject.examples[*example].weight)).collect();
         Probe::fit(Examples { features: &features, classes: &classes }, subject.classes.len(), ridge)
     }
 
     /// Examples of one fold, or of all others.
     fn part(&self, subject: &Subject<'_>, fold: usize, is_in: bool) -> Vec<usize> {
-        (0..subject.examples.len()).filter(|example| (self.folds[subject.examples[*example].0] == fold) == is_in).collect()
+        (0..subject.examples.len()).filter(|example| (self.folds[subject.examples[*example].row] == fold) == is_in).collect()
     }
 
     /// Scores of a fold's examples by a probe that saw the others.
@@ -219,11 +241,14 @@ impl Class<'_> {
         let class_of = subject.class_of(self.rows.len());
         let frequency = subject.frequency();
         let order: Vec<usize> = (0..settings.folds).flat_map(|fold| self.part(subject, fold, true)).collect();
-        let truth: Vec<(usize, f32)> = order.iter().map(|example| (subject.examples[*example].1, subject.examples[*example].2)).collect();
+        let truth: Vec<(usize, f32)> =
+            order.iter().map(|example| (subject.examples[*example].class, subject.examples[*example].weight)).collect();
         let (mut near, mut measured) = (Vec::new(), Vec::new());
         for example in &order {
-            let row = subject.examples[*example].0;
-            near.extend(neighbours::shares(&self.near[row], settings.neighbours, &frequency, |row| class_of[row]));
+            let row = subject.examples[*example].row;
+            near.extend(neighbours::shares(&self.near[row], settings.neighbours, &frequency, |row| {
+                class_of[row].map(|(class, human)| (class, if human { settings.human_weight } else { 1.0 }))
+            }));
             if let Some(measure) = subject.measure {
                 let said = self.rows[row].measurements.and_then(|found| features::shares(measure, found, &subject.classes));
                 measured.extend(said.unwrap_or_else(|| frequency.clone()));
@@ -248,11 +273,11 @@ impl Class<'_> {
 }
 
 impl Subject<'_> {
-    /// The class of each row; of several the first.
-    fn class_of(&self, rows: usize) -> Vec<Option<usize>> {
+    /// The class of each row, of several the first, and whether a person said it.
+    fn class_of(&self, rows: usize) -> Vec<Option<(usize, bool)>> {
         let mut class_of = vec![None; rows];
-        for (row, class, _) in self.examples.iter().rev() {
-            class_of[*row] = Some(*class);
+        for Example { row, class, human, .. } in self.examples.iter().rev() {
+            class_of[*row] = Some((*class, *human));
         }
         class_of
     }
@@ -260,13 +285,13 @@ impl Subject<'_> {
     /// Share of each class.
     fn frequency(&self) -> Vec<f32> {
         let mut frequency = vec![0f32; self.classes.len()];
-        self.examples.iter().for_each(|(_, class, weight)| frequency[*class] += weight);
+        self.examples.iter().for_each(|example| frequency[example.class] += example.weight);
         let sum: f32 = frequency.iter().sum();
         frequency.into_iter().map(|weight| weight / sum.max(1e-12)).collect()
     }
 
     fn taught(self, rows: usize, probe: Probe, judged: &Judged) -> TaughtAttribute {
-        let class_of = self.class_of(rows).into_iter().map(|class| class.map_or(u16::MAX, |class| class as u16)).collect();
+        let class_of = self.class_of(rows).into_iter().map(taught::packed).collect();
         let frequency = self.frequency();
         TaughtAttribute {
             name: self.name.to_owned(),
