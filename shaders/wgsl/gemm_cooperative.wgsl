@@ -1,6 +1,7 @@
 // Matrix product by cooperative matrices of 16 x 16: f16 factors, f32 sums. The subgroups of a workgroup share its tile and,
-// where there are few tiles, also its depth; the next tile is read while this one is multiplied. Results pass through workgroup
-// memory, where the parts of the depth are added, to meet bias, activation and residual.
+// where there are few tiles, also its depth; where depth is small, a workgroup takes ROW_TILES tiles one below the other. What
+// comes next is read while this is multiplied and written. Results pass through workgroup memory, where the parts of the depth
+// are added, to meet bias, activation and residual.
 // The twin on the CPU is src/kernels/gemm.rs. In front of this text stand gemm_product.wgsl and one left side.
 
 var<workgroup> tile_a: array<vec4<f16>, TILE_ROWS * A_STRIDE>;                    // [row][quad of k]
@@ -28,7 +29,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let tile = workgroup.x + workgroup.y * workgroups.x;
-    let row_first = tile / params.column_tiles * TILE_ROWS;
+    let row_first = tile / params.column_tiles * (TILE_ROWS * ROW_TILES);
     let column_first = tile % params.column_tiles * COLUMN_QUADS;
     if row_first >= params.rows {
         return;
@@ -44,37 +45,46 @@ fn main(
     var next_a{u} = left(row_first + a_row{u}, a_quad{u});
     var next_b{v} = right(b_row{v}, column_first + b_quad{v});
     var sum{q}_{j} = coop_mat16x16<f32, C>();
-    for (var k_first = 0u; k_first < params.depth; k_first += TILE_DEPTH) {
+    let place = (deep * RESULT_ROWS + down * RESULT_FRAGMENTS * 16u) * RESULT_STRIDE + across * FRAGMENT_COLUMNS * 4u;
+    let steps = (params.depth + TILE_DEPTH - 1u) / TILE_DEPTH;
+    for (var step = 0u; step < ROW_TILES * steps; step++) {
         tile_a[a_row{u} * A_STRIDE + a_quad{u}] = next_a{u};
         tile_b[b_row{v} * B_STRIDE + b_quad{v}] = next_b{v};
         workgroupBarrier();
-        let next = k_first + TILE_DEPTH;
-        if next < params.depth {
-            next_a{u} = left(row_first + a_row{u}, next / 4u + a_quad{u});
-            next_b{v} = right(next + b_row{v}, column_first + b_quad{v});
+        let next = step + 1u;
+        if next < ROW_TILES * steps {
+            let row = row_first + next / steps * TILE_ROWS;
+            let k = next % steps * TILE_DEPTH;
+            next_a{u} = left(row + a_row{u}, k / 4u + a_quad{u});
+            next_b{v} = right(k + b_row{v}, column_first + b_quad{v});
         }
-        for (var step = 0u; step < TILE_DEPTH / DEEP; step += 16u) {
-            let k = deep * (TILE_DEPTH / DEEP) + step;
+        for (var part = 0u; part < TILE_DEPTH / DEEP; part += 16u) {
+            let k = deep * (TILE_DEPTH / DEEP) + part;
             let a{q} = coopLoadT<coop_mat16x16<f16, A>>(&tile_a[(down * FRAGMENT_ROWS + {q}u) * 16u * A_STRIDE + k / 4u], A_STRIDE);
             let b{j} = coopLoadT<coop_mat16x16<f16, B>>(&tile_b[k * B_STRIDE + (across * FRAGMENT_COLUMNS + {j}u) * 4u], B_STRIDE);
             sum{q}_{j} = coopMultiplyAdd(a{q}, b{j}, sum{q}_{j});
         }
         workgroupBarrier();
+        if next % steps == 0u {
+            let row = row_first + step / steps * TILE_ROWS;
+            // repeat {q}
+            coopStoreT(sum{q}_{j}, &results[place + {q}u % RESULT_FRAGMENTS * 16u * RESULT_STRIDE + {j}u * 4u], RESULT_STRIDE);
+            sum{q}_{j} = coop_mat16x16<f32, C>();
+            if {q+1}u % RESULT_FRAGMENTS == 0u {
+                workgroupBarrier();
+                write(lane, row + ({q+1}u - RESULT_FRAGMENTS) * 16u, column_first);
+                workgroupBarrier();
+            }
+            // end
+        }
     }
-    let place = (deep * RESULT_ROWS + down * 16u) * RESULT_STRIDE + across * FRAGMENT_COLUMNS * 4u;
-    // repeat {q}
-    coopStoreT(sum{q}_{j}, &results[place + {j}u * 4u], RESULT_STRIDE);
-    workgroupBarrier();
-    write(lane, row_first + {q}u * 16u, column_first);
-    workgroupBarrier();
-    // end
 }
 
-// Writes one fragment of each subgroup along the rows, over all columns of the tile.
+// Writes RESULT_FRAGMENTS fragments of each subgroup along the rows, over all columns of the tile.
 fn write(lane: u32, row_first: u32, column_first: u32) {
     for (var item = lane; item < RESULT_ROWS * COLUMN_QUADS; item += WORKGROUP) {
         let line = item / COLUMN_QUADS;
-        let row = row_first + line / 16u * (16u * FRAGMENT_ROWS) + line % 16u;
+        let row = row_first + line / (16u * RESULT_FRAGMENTS) * (16u * FRAGMENT_ROWS) + line % (16u * RESULT_FRAGMENTS);
         let column = column_first + item % COLUMN_QUADS;
         if row < params.rows && column < params.columns {
             var sum = vec4<f32>();

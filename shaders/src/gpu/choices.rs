@@ -83,7 +83,7 @@ impl Choices {
             fitting.sort_by_key(|variant| std::cmp::Reverse(variant.tile().iter().product::<usize>()));
             fitting.iter().copied().find(|variant| variant.tiles(rows, columns)[0] >= BUSY_WORKGROUPS).or(fitting.last().copied())
         };
-        let cooperative = || largest(|variant| matches!(variant, Variant::Cooperative(_)));
+        let cooperative = || largest(|variant| matches!(variant, Variant::Cooperative(_)) && !variant.is_column());
         let tiled = || largest(|variant| matches!(variant, Variant::Tiled { .. }));
         few.or_else(cooperative).or_else(tiled).or_else(direct).unwrap_or(VARIANTS[0])
     }

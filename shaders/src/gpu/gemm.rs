@@ -70,6 +70,8 @@ pub(crate) struct Fragments {
     subgroups: [usize; 3],
     /// Depth of a tile.
     depth: usize,
+    /// Tiles that a workgroup takes one below the other; with more than one, all matrices of a tile are written at once.
+    row_tiles: usize,
 }
 
 impl Fragments {
@@ -80,6 +82,11 @@ impl Fragments {
 
     const fn tile(self) -> [usize; 2] {
         [self.each[0] * self.subgroups[0] * FRAGMENT, self.each[1] * self.subgroups[1] * FRAGMENT]
+    }
+
+    /// Matrices of a subgroup along the rows that are written at once.
+    const fn written(self) -> usize {
+        if self.row_tiles > 1 { self.each[0] } else { 1 }
     }
 
     /// Quads of the left and of the right side that an invocation reads for a tile.
@@ -97,7 +104,7 @@ impl Fragments {
     const fn shared_bytes(self) -> usize {
         let [rows, columns] = self.tile();
         let tiles = rows * (self.depth / QUAD + BANK_QUADS) + self.depth * (columns / QUAD + BANK_QUADS);
-        tiles * QUAD * 2 + self.subgroups[2] * self.subgroups[0] * FRAGMENT * (columns / QUAD + 1) * QUAD * 4
+        tiles * QUAD * 2 + self.subgroups[2] * self.subgroups[0] * self.written() * FRAGMENT * (columns / QUAD + 1) * QUAD * 4
     }
 
     fn body(self, source: Source) -> Source {
@@ -111,7 +118,9 @@ impl Fragments {
                 ("COLUMN_QUADS", columns / QUAD),
                 ("A_STRIDE", self.depth / QUAD + BANK_QUADS),
                 ("B_STRIDE", columns / QUAD + BANK_QUADS),
-                ("RESULT_ROWS", down * FRAGMENT),
+                ("ROW_TILES", self.row_tiles),
+                ("RESULT_FRAGMENTS", self.written()),
+                ("RESULT_ROWS", down * self.written() * FRAGMENT),
                 ("RESULT_STRIDE", columns / QUAD + 1),
                 ("SUBGROUP", SUBGROUP),
                 ("DOWN", down),
@@ -132,11 +141,16 @@ const fn tiled(row_quads: usize, column_quads: usize, lanes_rows: usize, lanes_c
 }
 
 const fn cooperative(each: [usize; 2], subgroups: [usize; 3], depth: usize) -> Variant {
-    Variant::Cooperative(Fragments { each, subgroups, depth })
+    Variant::Cooperative(Fragments { each, subgroups, depth, row_tiles: 1 })
+}
+
+/// For small depths: several tiles one below the other.
+const fn column(each: [usize; 2], subgroups: [usize; 3], depth: usize, row_tiles: usize) -> Variant {
+    Variant::Cooperative(Fragments { each, subgroups, depth, row_tiles })
 }
 
 /// All variants.
-pub(crate) const VARIANTS: [Variant; 19] = [
+pub(crate) const VARIANTS: [Variant; 22] = [
     Variant::Direct { quads: 1 },
     Variant::Direct { quads: 2 },
     tiled(1, 1, 8, 8),
@@ -156,6 +170,9 @@ pub(crate) const VARIANTS: [Variant; 19] = [
     cooperative([2, 2], [4, 1, 1], 32),
     cooperative([2, 2], [1, 1, 4], 128),
     cooperative([1, 2], [2, 1, 4], 128),
+    column([2, 2], [2, 2, 1], 32, 4),
+    column([1, 2], [2, 2, 1], 32, 8),
+    column([2, 2], [4, 1, 1], 32, 4),
 ];
 
 /// Depth of a tile in workgroup memory.
@@ -194,8 +211,8 @@ impl Variant {
             Variant::Direct { .. } => format!("direct {rows}x{columns}"),
             Variant::Tiled { .. } => format!("tiled {rows}x{columns} by {}", self.workgroup()),
             Variant::Few { rows } => format!("few {rows}"),
-            Variant::Cooperative(Fragments { each: [_, across], depth, .. }) => {
-                format!("cooperative {rows}x{columns}x{depth} by {}, {across} across", self.workgroup())
+            Variant::Cooperative(Fragments { each: [_, across], depth, row_tiles, .. }) => {
+                format!("cooperative {rows}x{columns}x{depth} by {}, {across} across, {row_tiles} down", self.workgroup())
             }
         }
     }
@@ -208,7 +225,10 @@ impl Variant {
                 [row_quads * lanes_rows * QUAD, column_quads * lanes_columns * QUAD]
             }
             Variant::Few { rows } => [rows, FEW[1] * QUAD],
-            Variant::Cooperative(fragments) => fragments.tile(),
+            Variant::Cooperative(fragments) => {
+                let [rows, columns] = fragments.tile();
+                [rows * fragments.row_tiles, columns]
+            }
         }
     }
 
@@ -236,6 +256,11 @@ impl Variant {
     pub(crate) fn fits(self, precision: Precision, shared_bytes: usize, cooperative: bool) -> bool {
         let cooperates = matches!(self, Variant::Cooperative(_));
         self.shared_bytes() <= shared_bytes && (!cooperates || (cooperative && precision == Precision::F16))
+    }
+
+    /// Whether it is made for small depths, where only a measurement can say that it is faster.
+    pub(crate) fn is_column(self) -> bool {
+        matches!(self, Variant::Cooperative(fragments) if fragments.row_tiles > 1)
     }
 
     /// Whether it is worth trying for so many rows.
