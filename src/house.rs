@@ -302,7 +302,8 @@ impl Views {
     ) -> Result<Self, HouseError> {
         let machine = |error: std::io::Error| HouseError::Machine(error.to_string());
         let devices = vision::Devices::new(config.vision.device, Some(ground.data.root().join("gpu")));
-        let models = Arc::new(vision::InstalledModels::new(&models_dir).on(devices).choosing(&config.vision.image_model, &config.vision.text_model));
+        let models =
+            Arc::new(vision::InstalledModels::new(&models_dir).on(devices).choosing(&config.vision.image_model, &config.vision.text_model));
         let wayne = Arc::new(registry::View::new(ground.board.clone(), settings));
         wayne.open_releases(ground.store.as_ref(), &vision::ModelSource::known(models.as_ref()), ground.clock.now_ms())?;
         let (vectors, pictures) = (ground.data.vectors(), ground.data.pictures());

@@ -6,6 +6,6 @@ pub mod jobs;
 pub mod meter;
 pub mod picture;
 pub mod place;
+pub mod preprocessing;
 pub mod residency;
 pub mod schedule;
-pub mod preprocessing;

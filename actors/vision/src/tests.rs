@@ -187,7 +187,11 @@ async fn queries_do_not_wait_behind_an_import() {
     house.enqueue(QueueName::EmbedText, &["a", "b", "c"]);
     gate.reached().await;
     let texts = vec!["a query".to_owned(), String::new()];
-    let answers = house.nightwing.call(&context(), |reply| VisionMsg::EmbedTexts { texts, space: Space::Text, model: None, reply }).await.expect("an answer");
+    let answers = house
+        .nightwing
+        .call(&context(), |reply| VisionMsg::EmbedTexts { texts, space: Space::Text, model: None, reply })
+        .await
+        .expect("an answer");
     assert_eq!(answers.len(), 2);
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     assert!(house.settlements().is_empty(), "the import stands still");
@@ -206,7 +210,11 @@ async fn picture_queries_are_answered_one_by_one() {
     assert!(answers[0].is_ok() && answers[2].is_ok());
     assert!(matches!(&answers[1], Err(VisionError::BadPicture { code: "not_a_picture", .. })), "{:?}", answers[1]);
     let texts = vec!["x".to_owned(); EMBED_BATCH_MAX + 1];
-    let answers = house.nightwing.call(&context(), |reply| VisionMsg::EmbedTexts { texts, space: Space::Text, model: None, reply }).await.expect("an answer");
+    let answers = house
+        .nightwing
+        .call(&context(), |reply| VisionMsg::EmbedTexts { texts, space: Space::Text, model: None, reply })
+        .await
+        .expect("an answer");
     assert!(answers.len() == EMBED_BATCH_MAX + 1 && answers.iter().all(|answer| matches!(answer, Err(VisionError::TooMany(65)))));
     house.end().await;
 }

@@ -46,7 +46,7 @@ pub fn add(source: &Path, name: &str, models_dir: &Path, mut progress: impl FnMu
     for file in files.read() {
         package.files.push(copy_file(source, &file, staging.path(), &mut progress)?);
     }
-    let copied = embedder::open(&package, staging.path()).map_err(unusable)?;
+    let copied = embedder::open(crate::devices::Devices::cpu().device(), &package, staging.path()).map_err(unusable)?;
     package.self_test = SelfTest::of(copied.as_ref()).map_err(unusable)?;
     let manifest = toml::to_string(&package).map_err(|error| unusable(error.to_string()))?;
     let path = staging.path().join(ADDED);

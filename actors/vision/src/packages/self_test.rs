@@ -81,7 +81,7 @@ fn sums(vector: &[f32]) -> [f32; SUMS] {
 /// When it cannot be loaded or run, or gives other vectors.
 pub fn self_test(model: &ModelPackage, models_dir: &Path) -> Result<(), PackageError> {
     let unusable = |reason: String| PackageError::Unusable { model: model.name.clone(), reason };
-    let loaded = embedder::open(model, &model.folder(models_dir)).map_err(unusable)?;
+    let loaded = embedder::open(crate::devices::Devices::cpu().device(), model, &model.folder(models_dir)).map_err(unusable)?;
     let found = SelfTest::of(loaded.as_ref()).map_err(unusable)?;
     if found.differs(&model.self_test) {
         return Err(unusable(format!("the self-test gives other vectors: {found:?}, recorded {:?}", model.self_test)));
