@@ -161,7 +161,8 @@ fn look(embedder: &Arc<dyn Embedder>, path: &Path, palette: &[(&str, [u8; 3])], 
         measure(&pixels, None, palette, None)
     };
     let hash = difference_hash(width, height, picture.as_raw());
-    let whole = picture::prepare(&picture).map_err(|error| error.to_string())?;
+    let preprocessing = embedder.preprocessing();
+    let whole = picture::prepare(&picture, &preprocessing).map_err(|error| error.to_string())?;
     let mut inputs = Vec::with_capacity(views.len());
     for view in views {
         inputs.push(Input::Picture(match view {
@@ -169,7 +170,7 @@ fn look(embedder: &Arc<dyn Embedder>, path: &Path, palette: &[(&str, [u8; 3])], 
             View::Mirrored => mirrored(&whole),
             View::Object => {
                 let Region { x, y, width, height, .. } = measurements.object;
-                picture::prepare_crop(&picture, Crop { x, y, width, height }).unwrap_or_else(|_| whole.clone())
+                picture::prepare_crop(&picture, Crop { x, y, width, height }, &preprocessing).unwrap_or_else(|_| whole.clone())
             }
             View::Foreground => {
                 // Painted last: no other view needs the background any more.
@@ -180,7 +181,7 @@ fn look(embedder: &Arc<dyn Embedder>, path: &Path, palette: &[(&str, [u8; 3])], 
                         pixel.0 = [255; 3];
                     }
                 }
-                picture::prepare(&picture).map_err(|error| error.to_string())?
+                picture::prepare(&picture, &preprocessing).map_err(|error| error.to_string())?
             }
         }));
     }

@@ -30,7 +30,11 @@ async fn house() -> House {
 async fn width_of(house: &House, generation: Option<usize>) -> Result<usize, VisionError> {
     let model = generation.map(|generation| model(Space::Text, generation).fingerprint.into());
     let texts = vec!["a query".to_owned()];
-    let answers = house.nightwing.call(&context(), |reply| VisionMsg::EmbedTexts { texts, model, reply }).await.expect("an answer");
+    let answers = house
+        .nightwing
+        .call(&context(), |reply| VisionMsg::EmbedTexts { texts, space: Space::Text, model, reply })
+        .await
+        .expect("an answer");
     answers.into_iter().next().expect("one answer").map(|embedding| embedding.vector.len())
 }
 

@@ -70,7 +70,7 @@ pub(super) trait Contender {
 /// One of the default models on an executor of the house.
 pub(super) enum Ours {
     Image(ImageModel),
-    Text(TextModel),
+    Text(Box<TextModel>),
 }
 
 impl Ours {
@@ -83,7 +83,7 @@ impl Ours {
             Kind::Image => load_image_model_on(executor, &read("efficientnet-lite0/efficientnet-lite0-57934424.pth")?).map(Ours::Image),
             Kind::Text => {
                 let (weights, tokenizer) = (read("all-minilm-l6-v2/model.safetensors")?, read("all-minilm-l6-v2/tokenizer.json")?);
-                load_text_model_on(executor, &weights, &tokenizer).map(Ours::Text)
+                load_text_model_on(executor, &weights, &tokenizer).map(|model| Ours::Text(Box::new(model)))
             }
         };
         model.map_err(|error| Failure::new(Failure::MODEL, error))

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::devices::{DeviceSetting, Devices};
 use crate::effects::query::picture_input;
 use crate::embedder::{self, Embedder, Input, InstalledModels, ModelSource as _};
+use crate::logic::preprocessing::Preprocessing;
 use crate::logic::schedule::{Effort, Lane};
 
 const TITLES: [&str; 6] = [
@@ -53,7 +54,7 @@ fn context() -> Context {
 
 fn prepared(config: &Config, photos: &[Vec<u8>], space: Space, at: usize) -> Input {
     match space {
-        Space::Image => picture_input(config, &photos[at % photos.len()]).expect("a picture"),
+        Space::Image => picture_input(config, &Preprocessing::LITE0, &photos[at % photos.len()]).expect("a picture"),
         Space::Text => Input::Text(format!("{} {at}", TITLES[at % TITLES.len()])),
     }
 }
