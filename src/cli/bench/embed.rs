@@ -20,6 +20,8 @@ use super::super::{Common, Failure, Outcome};
 
 /// Seconds that a contender runs in one round, unless a single batch takes longer.
 const TURN_SECONDS: f64 = 0.1;
+/// Seconds that each batch size is run before memory is read: allocators give back what loading left only after a while.
+const MEMORY_SECONDS: f64 = 1.5;
 /// Batches of one turn.
 const TURN_BATCHES_MAX: usize = 100;
 
@@ -281,7 +283,7 @@ fn memories(args: &EmbedArgs) -> Result<Vec<Memory>, Failure> {
                 value().map_or_else(String::new, |value| value.get_name().to_owned())
             };
             let output = Command::new(std::env::current_exe()?)
-                .args(std::env::args_os().skip(1))
+                .args(std::env::args_os().skip(1).filter(|argument| argument != "--json"))
                 .args(["--json", "--memory-of", &name(&|| side.to_possible_value())])
                 .args(args.only.is_none().then(|| ["--only".to_owned(), name(&|| kind.to_possible_value())]).into_iter().flatten())
                 .output()?;
@@ -304,7 +306,7 @@ fn memory_of(common: &Common, args: &EmbedArgs, side: Side) -> Result<MemoryByte
             let executor = CpuExecutor::new(1).with_storage(args.storage());
             let ours = Ours::load(&executor, kind, &common.models_dir())?;
             for size in sizes {
-                ours.prepare(&ours.batch(size)?)()?;
+                repeat(&mut ours.prepare(&ours.batch(size)?))?;
             }
             Ok(MemoryBytes { peak_bytes: process_bytes("VmHWM:")?, resident_bytes: process_bytes("VmRSS:")?, before_bytes })
         }
@@ -315,11 +317,20 @@ fn memory_of(common: &Common, args: &EmbedArgs, side: Side) -> Result<MemoryByte
             let runtime = Runtime::open(library).map_err(|error| Failure::new(Failure::USAGE, error))?;
             let theirs = Theirs::load(&runtime, kind, model, 1)?;
             for size in sizes {
-                theirs.prepare(&contender::plain_batch(kind, size))()?;
+                repeat(&mut theirs.prepare(&contender::plain_batch(kind, size)))?;
             }
             Ok(MemoryBytes { peak_bytes: process_bytes("VmHWM:")?, resident_bytes: process_bytes("VmRSS:")?, before_bytes })
         }
     }
+}
+
+/// Runs a batch again and again for [`MEMORY_SECONDS`].
+fn repeat(run: &mut Run<'_>) -> Result<(), Failure> {
+    let started = Instant::now();
+    while started.elapsed().as_secs_f64() < MEMORY_SECONDS {
+        run()?;
+    }
+    Ok(())
 }
 
 /// A line of `/proc/self/status`, in bytes.
