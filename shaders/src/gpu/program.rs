@@ -17,6 +17,9 @@ const SLOTS_MAX: usize = 2;
 /// Most texts of a submission: that many items have their rows in tables.
 const TEXTS_MAX: usize = 8192;
 
+/// Fewest pictures of a batch that is halved: half of them still fill a large device.
+const HALVED_MIN: usize = 64;
+
 /// A plan on a device.
 pub(crate) struct GpuProgram {
     pub(crate) engine: Arc<Engine>,
@@ -169,7 +172,8 @@ impl GpuProgram {
                 if !pixels.len().is_multiple_of(picture) {
                     return Err(RunError::Pixels { bytes: pixels.len(), picture });
                 }
-                Ok(pixels.chunks(picture * self.rows_max).map(|pixels| Part::Pixels { pixels, items: pixels.len() / picture }).collect())
+                let at_once = pictures_at_once(pixels.len() / picture, self.rows_max);
+                Ok(pixels.chunks(picture * at_once).map(|pixels| Part::Pixels { pixels, items: pixels.len() / picture }).collect())
             }
             (Shape::Tokens { length_max }, Input::Tokens(texts)) => {
                 for (item, text) in texts.iter().enumerate() {
@@ -357,6 +361,12 @@ impl From<GpuError> for RunError {
     }
 }
 
+/// Pictures of one submission: a large batch that would fit into one is halved, so that the second half is sent while the first
+/// is computed.
+fn pictures_at_once(items: usize, items_max: usize) -> usize {
+    if (HALVED_MIN..=items_max).contains(&items) { items.div_ceil(2) } else { items_max }
+}
+
 /// Cuts texts into consecutive runs of at most so many tokens; a text that alone is longer than that stands alone.
 fn cut<'a>(texts: &'a [&'a [u32]], tokens_max: usize) -> Vec<Part<'a>> {
     let mut parts = Vec::new();
@@ -372,4 +382,28 @@ fn cut<'a>(texts: &'a [&'a [u32]], tokens_max: usize) -> Vec<Part<'a>> {
         parts.push(Part::Texts(&texts[first..]));
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_batches_are_halved_and_small_ones_are_not() {
+        for (items, items_max, at_once) in
+            [(1, 128, 128), (63, 128, 128), (64, 128, 64 / 2), (127, 128, 64), (128, 128, 64), (300, 128, 128)]
+        {
+            assert_eq!(pictures_at_once(items, items_max), at_once, "{items} of {items_max}");
+        }
+    }
+
+    #[test]
+    fn texts_are_cut_between_texts() {
+        let (short, long) = ([1u32; 3], [1u32; 10]);
+        let texts: [&[u32]; 5] = [&short, &short, &long, &short, &long];
+        let sizes: Vec<usize> = cut(&texts, 7).iter().map(|part| part.extent().items).collect();
+        assert_eq!(sizes, [2, 1, 1, 1]);
+        assert!(cut(&[], 7).is_empty());
+        assert_eq!(cut(&[&short[..]; TEXTS_MAX + 1], usize::MAX).len(), 2);
+    }
 }

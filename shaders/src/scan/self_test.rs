@@ -7,17 +7,7 @@ use super::{Hit, K_MAX, Request, SCORE_TOLERANCE, ScanError};
 use crate::gpu::device::GpuError;
 use half::f16;
 
-/// `count` reproducible numbers in -1..1.
-pub(super) fn numbers(seed: u64, count: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        ((state >> 40) as f32) / (1u64 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
+pub(super) use crate::synthetic::numbers;
 
 /// As [`numbers`], in half precision.
 pub(super) fn halves(seed: u64, count: usize) -> Vec<f16> {
