@@ -8,7 +8,6 @@ mod groups;
 mod judgments;
 mod known_item;
 mod labels;
-
 mod metrics;
 mod photos;
 mod random;
