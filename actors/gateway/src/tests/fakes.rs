@@ -50,14 +50,14 @@ pub(super) struct World {
     pub folder: tempfile::TempDir,
 }
 
-/// The models of the house, the live ones first; the last one sees pictures the other way round.
+/// The models of the house, the live ones first; the last one sees pictures the other way round, and reads words besides.
 pub(super) fn known() -> [ModelInfo; 3] {
     let model = |name: &str, space, dimensions, fingerprint: &str| ModelInfo {
         name: name.into(),
         space,
         dimensions,
         fingerprint: fingerprint.into(),
-        reads_texts: space == Space::Text,
+        reads_texts: space == Space::Text || name == TURNED,
     };
     [
         model("efficientnet-lite0", Space::Image, 2, "0123456789abcdef"),
@@ -239,10 +239,11 @@ impl World {
             fingerprint: Arc::clone(by),
         };
         match message {
-            VisionMsg::EmbedTexts { texts, model, reply, .. } => {
+            VisionMsg::EmbedTexts { texts, space, model, reply } => {
                 let by = fingerprint(model);
-                let of =
-                    |text: &String| Ok(embedding(lock(&self.text_vectors).get(text).cloned().unwrap_or_else(|| vec![0.0, 0.0, 1.0]), &by));
+                let unknown = || if space == Space::Image { vec![0.0, 1.0] } else { vec![0.0, 0.0, 1.0] };
+                let known = |text: &String| lock(&self.text_vectors).get(text).filter(|_| space == Space::Text).cloned();
+                let of = |text: &String| Ok(embedding(known(text).unwrap_or_else(unknown), &by));
                 reply.send(texts.iter().map(of).collect());
             }
             VisionMsg::EmbedImages { images, model, reply } => {

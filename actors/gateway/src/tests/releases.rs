@@ -194,3 +194,20 @@ async fn the_inspector_answers_behind_the_callers_back() {
     assert!(found["live"]["p99_ms"].as_f64() > Some(0.0) && found["shadow"]["p50_ms"].as_f64() > Some(0.0), "{found}");
     stage.scene.end().await;
 }
+
+#[tokio::test]
+async fn words_are_looked_for_among_pictures_where_the_model_has_a_tower_for_them() {
+    let stage = Stage::new(Config::default(), shop()).await;
+    let spaces = async |stage: &Stage| {
+        let (_, answer) = stage.ask("POST", "/v1/search", Some(&json!({"text": "shirt"}).to_string())).await;
+        assert!(!ids(&answer).is_empty(), "{answer}");
+        let query = stage.world.queries.lock().expect("no panic").last().expect("a query").clone();
+        let mut spaces: Vec<_> = query.vectors.iter().map(|vector| (vector.space.as_str(), vector.vector.to_vec())).collect();
+        spaces.sort_by_key(|(space, _)| *space);
+        spaces
+    };
+    let texts = ("text", vec![0.0, 0.0, 1.0]);
+    assert_eq!(spaces(&stage).await, std::slice::from_ref(&texts));
+    stage.turned("commissioner", 0.0).await;
+    assert_eq!(spaces(&stage).await, [("image", vec![1.0, 0.0]), texts]);
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Filter, ProductId};
+use futures_util::future::join_all;
 use kit::Context;
 use protocol::search::{QueryVector, SearchQuery};
 use protocol::vision::{Crop, Embedding, ModelInfo, PictureQuery, Space, VisionError, VisionMsg};
@@ -39,15 +40,14 @@ pub(crate) async fn prepare(app: &App, context: &Context, ask: &Ask, answering: 
         prepared.query.vectors.push(vector.map_err(|error| picture_problem(error, "/box"))?);
     }
     if let Some(text) = &ask.text {
-        let vector = if ask.mode == Mode::Keyword { None } else { embed_text(app, context, answering, text).await };
+        let vectors = if ask.mode == Mode::Keyword { Vec::new() } else { embed_text(app, context, answering, text).await };
         // Meaning alone, without a model for it, is better answered by keywords than not at all.
-        prepared.query.words = (ask.mode != Mode::Meaning || vector.is_none()).then(|| text.clone());
-        prepared.query.cut_off = vector.is_some();
-        match vector {
-            Some(vector) => prepared.query.vectors.push(vector),
-            None if ask.mode != Mode::Keyword => prepared.degraded.push("text_embedding"),
-            None => {}
+        prepared.query.words = (ask.mode != Mode::Meaning || vectors.is_empty()).then(|| text.clone());
+        prepared.query.cut_off = !vectors.is_empty();
+        if vectors.is_empty() && ask.mode != Mode::Keyword {
+            prepared.degraded.push("text_embedding");
         }
+        prepared.query.vectors.extend(vectors);
     }
     if let Some(vector) = &ask.vector {
         prepared.query.vectors.push(given(answering, vector)?);
@@ -147,13 +147,19 @@ pub(crate) fn picture_problem(error: VisionError, pointer: &str) -> Problem {
     }
 }
 
-async fn embed_text(app: &App, context: &Context, answering: &Answering, text: &str) -> Option<QueryVector> {
-    let model = Some(Arc::from(answering.model(Space::Text)?.fingerprint.as_str()));
-    let context = context.with_timeout(TEXT_EMBEDDING_MAX.min(context.remaining()));
-    let texts = vec![text.to_owned()];
-    let answers: Result<Vec<Result<_, VisionError>>, _> =
-        app.house.nightwing.call(&context, |reply| VisionMsg::EmbedTexts { texts, space: Space::Text, model, reply }).await;
-    answers.ok()?.into_iter().next()?.ok().map(|embedding| of_query(Space::Text, embedding))
+/// The words in every space whose model reads them: among the texts, and, by a model with a tower for each, among the pictures.
+async fn embed_text(app: &App, context: &Context, answering: &Answering, text: &str) -> Vec<QueryVector> {
+    let context = &context.with_timeout(TEXT_EMBEDDING_MAX.min(context.remaining()));
+    let embed = |model: &ModelInfo| {
+        let (space, texts, model) = (model.space, vec![text.to_owned()], Some(Arc::from(model.fingerprint.as_str())));
+        async move {
+            let answers: Result<Vec<Result<_, VisionError>>, _> =
+                app.house.nightwing.call(context, |reply| VisionMsg::EmbedTexts { texts, space, model, reply }).await;
+            answers.ok()?.into_iter().next()?.ok().map(|embedding| of_query(space, embedding))
+        }
+    };
+    let reading = answering.models().iter().filter(|model| model.reads_texts);
+    join_all(reading.map(embed)).await.into_iter().flatten().collect()
 }
 
 /// A vector as the caller gives it belongs to the model that makes vectors of its width.
