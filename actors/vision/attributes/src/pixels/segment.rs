@@ -17,8 +17,10 @@ const SIDE_CLUSTERS: usize = 6;
 /// Pixels nearer to a background colour than this are background, in OKLab; noise of the edge may raise it to the second.
 const REACH_MIN: f32 = 0.035;
 const REACH_MAX: f32 = 0.10;
-/// No place is surer to be one or the other than this: less than an outline says.
+/// No place is surer to be one or the other than this by itself, which is less than an outline says; and than this where a backbone has
+/// looked.
 const PRIOR_MIN: f32 = 0.15;
+const SURE_MIN: f32 = 0.05;
 /// Rounds of judging again.
 const ROUNDS: usize = 3;
 /// A mask that covers less or more than these shares has failed: the centre is taken.
@@ -115,10 +117,10 @@ fn prior(small: &Small, activations: Option<&Activations<'_>>, region: Option<Re
             let (u, v) = ((x as f32 + 0.5) / small.width as f32, (y as f32 + 0.5) / small.height as f32);
             let from_centre = |at: f32, start: f32, length: f32| (2.0 * (at - start) / length.max(1e-3) - 1.0).abs();
             let (dx, dy) = (from_centre(u, region.x, region.width), from_centre(v, region.y, region.height));
-            let centre = (1.1 - 0.6 * (dx * dx + dy * dy)).clamp(PRIOR_MIN, 1.0 - PRIOR_MIN);
+            let centre = (1.1 - 0.6 * (dx * dx + dy * dy)).clamp(SURE_MIN, 1.0 - SURE_MIN);
             prior.push(match &looked_at {
-                Some(map) => (0.5 * centre + 0.5 * map.at(u, v)).clamp(PRIOR_MIN, 1.0 - PRIOR_MIN),
-                None => centre,
+                Some(map) => (0.5 * centre + 0.5 * map.at(u, v)).clamp(SURE_MIN, 1.0 - SURE_MIN),
+                None => centre.clamp(PRIOR_MIN, 1.0 - PRIOR_MIN),
             });
         }
     }

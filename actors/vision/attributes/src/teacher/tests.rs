@@ -88,24 +88,6 @@ fn the_order_of_rows_and_the_threads_change_nothing() {
 }
 
 #[test]
-fn what_a_person_says_wins_and_teaches() {
-    let mut shop = shop(120, 0.3, 3);
-    // Every watch was labelled a belt; a person set a few right.
-    for (row, labels) in shop.labels.iter_mut().enumerate().filter(|(row, _)| row % 4 == 2) {
-        *labels = vec![label("article_type", "belts", false)];
-        if row % 3 == 0 {
-            labels.push(label("article_type", "watches", true));
-        }
-    }
-    let watch = shop.embeddings[2].clone();
-    let (taught, _) = shop.taught(&quick());
-    assert_eq!(first(&taught, "article_type", &watch).shares[0].0, "watches");
-    shop.labels.iter_mut().flatten().for_each(|label| label.human = false);
-    let (taught, _) = shop.taught(&quick());
-    assert_eq!(first(&taught, "article_type", &watch).shares[0].0, "belts", "without them the catalog is believed");
-}
-
-#[test]
 fn of_too_many_rows_rare_labels_and_corrections_stay() {
     let mut shop = shop(400, 0.3, 4);
     shop.labels[17] = vec![label("article_type", "hat", true)];
