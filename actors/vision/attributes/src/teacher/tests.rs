@@ -88,6 +88,24 @@ fn the_order_of_rows_and_the_threads_change_nothing() {
 }
 
 #[test]
+fn what_people_say_of_some_teaches_of_the_unseen() {
+    let mut shop = shop(120, 0.3, 3);
+    // Every watch was labelled a belt; people set a third right.
+    for (row, labels) in shop.labels.iter_mut().enumerate().filter(|(row, _)| row % 4 == 2) {
+        *labels = vec![label("article_type", "belts", false)];
+        if row % 3 == 0 {
+            labels.push(label("article_type", "watches", true));
+        }
+    }
+    let unseen: Vec<f32> = (0..DIMENSIONS).map(|at| if at % KINDS.len() == 2 { 1.0 } else { 0.1 }).collect();
+    let (taught, _) = shop.taught(&quick());
+    assert_eq!(first(&taught, "article_type", &unseen).shares[0].0, "watches");
+    shop.labels.iter_mut().for_each(|labels| labels.retain(|label| !label.human));
+    let (taught, _) = shop.taught(&quick());
+    assert_eq!(first(&taught, "article_type", &unseen).shares[0].0, "belts", "without them the catalog is believed");
+}
+
+#[test]
 fn of_too_many_rows_rare_labels_and_corrections_stay() {
     let mut shop = shop(400, 0.3, 4);
     shop.labels[17] = vec![label("article_type", "hat", true)];
