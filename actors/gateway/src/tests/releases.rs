@@ -210,4 +210,5 @@ async fn words_are_looked_for_among_pictures_where_the_model_has_a_tower_for_the
     assert_eq!(spaces(&stage).await, std::slice::from_ref(&texts));
     stage.turned("commissioner", 0.0).await;
     assert_eq!(spaces(&stage).await, [("image", vec![1.0, 0.0]), texts]);
+    stage.scene.end().await;
 }
