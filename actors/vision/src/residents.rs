@@ -6,6 +6,7 @@ use protocol::vision::ModelInfo;
 
 use crate::devices::DeviceState;
 use crate::embedder::{EmbedError, Embedder, Input};
+use crate::logic::preprocessing::Preprocessing;
 use crate::logic::residency::{self, Resident, Role};
 use crate::logic::schedule::Place;
 
@@ -33,6 +34,7 @@ struct Entry {
 /// A model that may be put out of memory between two runs.
 struct Evictable {
     info: ModelInfo,
+    preprocessing: Preprocessing,
     bytes: u64,
     load: Load,
     /// Held for moments only.
@@ -52,10 +54,18 @@ impl Residents {
     /// Takes a model up and loads it. It leaves the table when nobody holds it any more. Blocks.
     pub(crate) fn admit(self: &Arc<Self>, role: Role, load: Load) -> Result<Arc<dyn Embedder>, String> {
         let loaded = load()?;
-        let info = loaded.info().clone();
+        let (info, preprocessing) = (loaded.info().clone(), loaded.preprocessing());
         let bytes = loaded.memory_bytes();
         let residents = Arc::downgrade(self);
-        let model = Arc::new(Evictable { info, bytes, load, loaded: Mutex::new(Some(loaded)), loading: Mutex::default(), residents });
+        let model = Arc::new(Evictable {
+            info,
+            preprocessing,
+            bytes,
+            load,
+            loaded: Mutex::new(Some(loaded)),
+            loading: Mutex::default(),
+            residents,
+        });
         let mut table = self.lock();
         table.entries.retain(|entry| entry.model.strong_count() > 0);
         table.uses += 1;
@@ -152,6 +162,10 @@ impl Evictable {
 impl Embedder for Evictable {
     fn info(&self) -> &ModelInfo {
         &self.info
+    }
+
+    fn preprocessing(&self) -> Preprocessing {
+        self.preprocessing
     }
 
     fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, EmbedError> {

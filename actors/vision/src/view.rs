@@ -20,6 +20,8 @@ use crate::records::ProductVectors;
 use crate::threads::Threads;
 use crate::vectors::VectorFile;
 
+/// One product in so many may lack its vectors where all the others have theirs: pictures that were there once, and are gone.
+const FAILED_SHARE: u64 = 100;
 /// Records read at a time while an index is filled.
 const PAGE_RECORDS_MAX: usize = 1024;
 
@@ -246,6 +248,7 @@ impl VisionReader for View {
         let build = |file: &Arc<SpaceFile>| {
             let (done, behind, failed, is_complete) = file.backlog().progress();
             let is_loaded = file.is_loaded.load(Ordering::Relaxed);
+            let is_complete = is_complete && failed <= total / FAILED_SHARE;
             Build { model: file.model.clone(), is_loaded, done, total, behind, failed, is_complete }
         };
         self.files.load().iter().map(build).collect()

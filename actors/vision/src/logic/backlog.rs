@@ -32,6 +32,8 @@ pub(crate) struct Backlog {
     starts_again: bool,
     changed: BTreeSet<ProductId>,
     failed: BTreeSet<ProductId>,
+    /// Of those that failed, tried again now.
+    retrying: usize,
     tries: u32,
 }
 
@@ -64,6 +66,7 @@ impl Backlog {
             let these: Vec<ProductId> = std::iter::from_fn(|| self.changed.pop_first()).take(limit.max(1)).collect();
             return Some(Step::These(these));
         }
+        self.retrying = 0;
         if !self.is_under_way && std::mem::take(&mut self.starts_again) {
             self.restart();
         }
@@ -98,6 +101,7 @@ impl Backlog {
         }
         self.tries += 1;
         let failed = std::mem::take(&mut self.failed);
+        self.retrying = failed.len();
         self.touch(failed);
         true
     }
@@ -109,7 +113,8 @@ impl Backlog {
 
     /// Products looked at; those that changed since; those that failed; whether all were looked at.
     pub(crate) fn progress(&self) -> (u64, u64, u64, bool) {
-        (self.done, self.changed.len() as u64, self.failed.len() as u64, self.is_complete)
+        let failed = self.failed.len().max(self.retrying);
+        (self.done, self.changed.len() as u64, failed as u64, self.is_complete)
     }
 }
 
@@ -123,6 +128,20 @@ mod tests {
 
     fn id(number: usize) -> ProductId {
         format!("p{number:05}").parse().expect("an id")
+    }
+
+    #[test]
+    fn what_is_tried_again_counts_as_failed_until_it_was() {
+        let mut backlog = Backlog::new();
+        backlog.advance(3, Some(id(2)));
+        backlog.advance(0, None);
+        backlog.fail(vec![id(0), id(1)]);
+        assert_eq!(backlog.progress(), (3, 0, 2, true));
+        assert!(backlog.retry());
+        assert_eq!(backlog.progress(), (3, 2, 2, true));
+        assert_eq!(backlog.next(8), Some(Step::These(vec![id(0), id(1)])));
+        backlog.fail(vec![id(1)]);
+        assert_eq!((backlog.next(8), backlog.progress()), (None, (3, 0, 1, true)));
     }
 
     /// Does one step over a catalog; what it looked at.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::{Findings, Round, Stop, Wish};
 use crate::embedder::Input;
 use crate::logic::backlog::Step;
-use crate::logic::jobs;
+use crate::logic::jobs::{self, Failure};
 
 /// Products that are looked at together: few, so that live work does not wait long behind them.
 const PAGE_PRODUCTS: usize = 32;
@@ -131,8 +131,14 @@ impl Build {
         if !ops.is_empty() {
             round.args.store.commit(ops, Durability::Flushed).await?;
         }
-        let has_failed =
-            |wish: &Wish| findings.outcomes(wish).iter().any(|outcome| outcome.as_ref().is_err_and(|failure| failure.is_transient));
-        Ok(products.iter().zip(&wishes).filter(|(_, wish)| has_failed(wish)).map(|(revision, _)| revision.product.id.clone()).collect())
+        let failure =
+            |wish: &Wish| findings.outcomes(wish).into_iter().find_map(|outcome| outcome.err().filter(|failure| failure.is_transient));
+        let failed: Vec<(ProductId, Failure)> =
+            products.iter().zip(&wishes).filter_map(|(revision, wish)| Some((revision.product.id.clone(), failure(wish)?))).collect();
+        if let Some((product, failure)) = failed.first() {
+            let (model, of) = (&round.file.model.name, failed.len());
+            tracing::warn!(model, of, %product, code = failure.code, detail = failure.detail, "products have no vectors by this model yet");
+        }
+        Ok(failed.into_iter().map(|(product, _)| product).collect())
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use protocol::vision::{ModelInfo, Space};
 
 use crate::embedder::{EmbedError, Embedder, Input};
+use crate::logic::preprocessing::Preprocessing;
 use crate::logic::residency::Role;
 use crate::residents::Residents;
 
@@ -18,6 +19,10 @@ impl Embedder for Model {
 
     fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, EmbedError> {
         Ok(vec![vec![1.0]; inputs.len()])
+    }
+
+    fn preprocessing(&self) -> Preprocessing {
+        Preprocessing { side: 240, ..Preprocessing::LITE0 }
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -49,6 +54,7 @@ fn candidates_unused_for_longest_go_and_are_loaded_again_when_used() {
     let (_other, _) = admit(&residents, "other", Role::Live);
     assert_eq!(old.device().name, "not in memory");
     assert_eq!((old.memory_bytes(), old.info().name.as_str()), (0, "old"), "it is known all the same");
+    assert_eq!(old.preprocessing().side, 240, "as its pictures are prepared");
     embed(&old);
     assert_eq!(young.device().name, "not in memory", "it has made room");
     embed(&live);
