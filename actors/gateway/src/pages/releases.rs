@@ -39,7 +39,7 @@ fn rank(release: &ReleaseState) -> Markup {
     let (class, name) = match release.rank {
         Rank::Constable => ("later", "Constable".to_owned()),
         Rank::Inspector => ("few", "Inspector".to_owned()),
-        Rank::AssistantCommissioner => ("few", format!("Assistant commissioner, {} %", release.share * 100.0)),
+        Rank::AssistantCommissioner => ("few", format!("Assistant commissioner, {:.0} %", release.share * 100.0)),
         Rank::Commissioner => ("in", "Commissioner".to_owned()),
     };
     html! {
