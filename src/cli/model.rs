@@ -22,7 +22,7 @@ pub(super) enum ModelCommand {
     Add {
         /// The folder
         folder: PathBuf,
-        /// What the settings `vision.image_model` and `vision.text_model` call it
+        /// What a release calls it, and before the first start the settings `vision.image_model` and `vision.text_model`
         #[arg(long)]
         name: String,
     },

@@ -56,9 +56,11 @@ pub struct Config {
     pub tick_interval_ms: u64,
     /// Tags of what pictures show.
     pub tags: TagConfig,
-    /// The name of the model of pictures; empty takes the manifest's first.
+    /// The name of the model of pictures that a new installation begins with; empty takes the manifest's first. Later another model
+    /// takes office as a release.
     pub image_model: String,
-    /// The name of the model of texts; empty takes the manifest's first.
+    /// The name of the model of texts that a new installation begins with; empty takes the manifest's first. Later another model
+    /// takes office as a release.
     pub text_model: String,
     /// Downloads.
     pub fetch: FetchConfig,

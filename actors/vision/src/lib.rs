@@ -40,7 +40,7 @@ pub use actor::{Args, Nightwing};
 pub use config::Config;
 pub use devices::{DeviceSetting, DeviceState, Devices};
 pub use embedder::{EmbedError, Embedder, Input, InstalledModels, ModelSource};
-pub use oneshot::{OneShot, OneShotEmbedding, embed_file, embed_text};
+pub use oneshot::{OneShot, OneShotEmbedding};
 pub use tagging::{TagConfig, TagSources, Tagging};
 pub use threads::Threads;
 pub use vectors::VectorFile;

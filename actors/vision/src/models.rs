@@ -20,7 +20,7 @@ mod tests;
 
 use crate::logic::preprocessing::Preprocessing;
 pub use folder::{LoadedModel, ModelFiles, load};
-use shaders::{CpuExecutor, Executor, Input, PlanError, Program, RunError};
+use shaders::{Executor, Input, PlanError, Program, RunError};
 use std::sync::Arc;
 use tokenizer::{Rules, TextTokenizer};
 
@@ -178,15 +178,7 @@ pub(crate) fn preprocessing_of(name: &str) -> Option<Preprocessing> {
     efficientnet_lite::FAMILY.iter().find(|member| member.name == name).map(efficientnet_lite::Architecture::preprocessing)
 }
 
-/// Loads an image model of the EfficientNet-Lite family from the bytes of its `.pth` file, for one thread a call.
-///
-/// # Errors
-/// When the bytes are not that model.
-pub fn load_image_model(weights: &[u8]) -> Result<ImageModel, ModelError> {
-    load_image_model_on(&CpuExecutor::new(1), weights)
-}
-
-/// As [`load_image_model`], on a chosen executor.
+/// Loads an image model of the EfficientNet-Lite family from the bytes of its `.pth` file.
 ///
 /// # Errors
 /// When the bytes are not that model, or the executor cannot run it.
@@ -197,16 +189,7 @@ pub fn load_image_model_on(executor: &dyn Executor, weights: &[u8]) -> Result<Im
     folder::image_model(executor, efficientnet_lite::plan(member, tensors)?, member.preprocessing())
 }
 
-/// Loads the default text model, all-MiniLM-L6-v2, from the bytes of `model.safetensors` and `tokenizer.json`, for one thread
-/// a call.
-///
-/// # Errors
-/// When the bytes are not that model.
-pub fn load_text_model(weights: &[u8], tokenizer_json: &[u8]) -> Result<TextModel, ModelError> {
-    load_text_model_on(&CpuExecutor::new(1), weights, tokenizer_json)
-}
-
-/// As [`load_text_model`], on a chosen executor.
+/// Loads the default text model, all-MiniLM-L6-v2, from the bytes of `model.safetensors` and `tokenizer.json`.
 ///
 /// # Errors
 /// When the bytes are not that model, or the executor cannot run it.

@@ -68,16 +68,6 @@ impl OneShot {
     }
 }
 
-/// Embeds one picture file with the models in `models_dir`.
-pub fn embed_file(models_dir: &Path, path: &Path) -> Result<OneShotEmbedding, VisionError> {
-    OneShot::new(models_dir).embed_file(path)
-}
-
-/// Embeds one text with the models in `models_dir`.
-pub fn embed_text(models_dir: &Path, text: &str) -> Result<OneShotEmbedding, VisionError> {
-    OneShot::new(models_dir).embed_text(text)
-}
-
 fn run(embedder: &dyn Embedder, input: String, prepared: Input) -> Result<OneShotEmbedding, VisionError> {
     let vector = embedder::embed(embedder, &[prepared]).map_err(|error| VisionError::Engine(error.to_string()))?.pop();
     let vector = vector.ok_or_else(|| VisionError::Engine("the model gave no vector".to_owned()))?;

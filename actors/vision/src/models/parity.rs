@@ -5,6 +5,7 @@ use super::folder::read_tensors;
 use super::onnx::{Ending, Source, picture_plan, text_plan};
 use super::*;
 use serde_json::Value;
+use shaders::CpuExecutor;
 use std::path::{Path, PathBuf};
 
 const COSINE_MIN: f64 = 0.9999;

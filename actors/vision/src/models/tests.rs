@@ -6,7 +6,7 @@ mod gpu;
 
 use super::*;
 use serde_json::Value;
-use shaders::Isa;
+use shaders::{CpuExecutor, Isa};
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
@@ -136,7 +136,8 @@ fn ids_and_vectors_of_the_reference_texts() {
 fn inputs_at_the_edge() {
     let Some((_, models)) = folders() else { return };
     let folder = models.join("all-minilm-l6-v2");
-    let model = load_text_model(&bytes(folder.join("model.safetensors")), &bytes(folder.join("tokenizer.json"))).expect("the model loads");
+    let model = load_text_model_on(&CpuExecutor::new(1), &bytes(folder.join("model.safetensors")), &bytes(folder.join("tokenizer.json")))
+        .expect("the model loads");
     assert_eq!(model.tokenize("").expect("tokenizes"), [101, 102]);
     assert_eq!(model.tokenize(&"wörd ".repeat(100_000)).expect("tokenizes").len(), 256);
     assert!(model.embed::<&str>(&[]).expect("embeds").is_empty());
@@ -145,11 +146,11 @@ fn inputs_at_the_edge() {
     assert!(matches!(model.embed_tokens(&[&[30_522]]), Err(ModelError::Run(RunError::Token { token: 30_522, .. }))));
 
     let weights = bytes(models.join("efficientnet-lite0").join("efficientnet-lite0-57934424.pth"));
-    let model = load_image_model(&weights).expect("the model loads");
+    let model = load_image_model_on(&CpuExecutor::new(1), &weights).expect("the model loads");
     assert!(matches!(model.embed(&[0; 100], 1), Err(ModelError::Run(RunError::Pixels { .. }))));
     assert!(model.embed(&[], 0).expect("embeds").is_empty());
-    assert!(matches!(load_image_model(&weights[..weights.len() - 1]), Err(ModelError::Format { .. })));
-    assert!(matches!(load_text_model(&weights, b"{}"), Err(ModelError::Format { format: "tokenizer.json", .. })));
+    assert!(matches!(load_image_model_on(&CpuExecutor::new(1), &weights[..weights.len() - 1]), Err(ModelError::Format { .. })));
+    assert!(matches!(load_text_model_on(&CpuExecutor::new(1), &weights, b"{}"), Err(ModelError::Format { format: "tokenizer.json", .. })));
 }
 
 #[test]
