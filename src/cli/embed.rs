@@ -2,7 +2,7 @@
 
 use clap::Args;
 use protocol::vision::VisionError;
-use vision::OneShot;
+use vision::{InstalledModels, OneShot};
 
 use super::{Common, Failure, Outcome};
 
@@ -14,11 +14,15 @@ pub(super) struct EmbedArgs {
     /// Read every input as a text, even if a file has that name
     #[arg(long)]
     text: bool,
+    /// Vectors as the house keeps them, which can be sent with a search, not as the models were published
+    #[arg(long)]
+    kept: bool,
 }
 
 pub(super) fn embed(common: &Common, args: &EmbedArgs) -> Outcome {
     let output = common.output();
-    let mut one_shot = OneShot::new(&common.models_dir());
+    let models = InstalledModels::new(&common.models_dir());
+    let mut one_shot = OneShot::new(if args.kept { models } else { models.as_published() });
     let mut failed = 0;
     for input in &args.inputs {
         let embedded = if args.text { one_shot.embed_text(input) } else { one_shot.embed(input) };

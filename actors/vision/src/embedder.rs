@@ -97,12 +97,14 @@ pub struct InstalledModels {
     /// The names of those that come first, of pictures and of texts; empty for the manifest's first of a kind.
     chosen: [String; 2],
     devices: Devices,
+    /// Whether they are used as they were published, and not as the house compares pictures with them.
+    is_as_published: bool,
 }
 
 impl InstalledModels {
     /// Models below `models_dir`, one folder each, on the CPU; nothing need be there yet. The manifest's first of each kind is the default.
     pub fn new(models_dir: &Path) -> Self {
-        Self { models_dir: models_dir.to_owned(), chosen: Default::default(), devices: Devices::cpu() }
+        Self { models_dir: models_dir.to_owned(), chosen: Default::default(), devices: Devices::cpu(), is_as_published: false }
     }
 
     /// The same on other devices.
@@ -117,9 +119,23 @@ impl InstalledModels {
         Self { chosen: [image.to_owned(), text.to_owned()], ..self }
     }
 
+    /// The same, each used as it was published.
+    #[must_use]
+    pub fn as_published(self) -> Self {
+        Self { is_as_published: true, ..self }
+    }
+
+    fn manifest(&self) -> Manifest {
+        let mut manifest = Manifest::with_added(&self.models_dir);
+        if self.is_as_published {
+            manifest.models.iter_mut().for_each(|model| model.retrieval = None);
+        }
+        manifest
+    }
+
     /// The package of a model as it is now, if it still is that model.
     fn package(&self, model: &ModelInfo) -> Option<ModelPackage> {
-        let manifest = Manifest::with_added(&self.models_dir);
+        let manifest = self.manifest();
         manifest.find(&model.name).filter(|package| package.info() == *model).cloned()
     }
 }
@@ -127,7 +143,7 @@ impl InstalledModels {
 impl ModelSource for InstalledModels {
     /// The folder is read anew: users add models while the house runs.
     fn known(&self) -> Vec<ModelInfo> {
-        let mut known: Vec<ModelInfo> = Manifest::with_added(&self.models_dir).models.iter().map(ModelPackage::info).collect();
+        let mut known: Vec<ModelInfo> = self.manifest().models.iter().map(ModelPackage::info).collect();
         known.sort_by_key(|model| !self.chosen.contains(&model.name));
         known
     }
@@ -154,7 +170,8 @@ pub(crate) fn open(device: &Arc<dyn Device>, package: &ModelPackage, folder: &Pa
     let model = match (package.manager, package.space) {
         (Manager::Folder, _) => models::load(&ModelFiles::new(folder), &executor).map_err(text)?,
         (Manager::Pip, Space::Image) => {
-            LoadedModel { image: Some(models::load_image_model_on(&executor, &read(".pth")?).map_err(text)?), text: None }
+            let model = models::load_image_model_for(&executor, &read(".pth")?, package.retrieval).map_err(text)?;
+            LoadedModel { image: Some(model), text: None }
         }
         (Manager::Pip, Space::Text) => {
             let model = models::load_text_model_on(&executor, &read(".safetensors")?, &read(".json")?).map_err(text)?;

@@ -18,7 +18,7 @@ mod parity;
 #[cfg(test)]
 mod tests;
 
-use crate::logic::preprocessing::Preprocessing;
+use crate::logic::preprocessing::{Preprocessing, Retrieval};
 pub use folder::{LoadedModel, ModelFiles, load};
 use shaders::{Executor, Input, PlanError, Program, RunError};
 use std::sync::Arc;
@@ -88,6 +88,8 @@ pub struct ImageModel {
     program: Arc<dyn Program>,
     preprocessing: Preprocessing,
     dimensions: usize,
+    /// Whether its features are replaced by their signed square roots.
+    is_rooted: bool,
 }
 
 impl ImageModel {
@@ -118,7 +120,11 @@ impl ImageModel {
         if picture.checked_mul(pictures) != Some(pixels.len()) {
             return Err(RunError::Pixels { bytes: pixels.len(), picture }.into());
         }
-        Ok(self.program.run(Input::Pixels(pixels))?.swap_remove(0))
+        let mut features = self.program.run(Input::Pixels(pixels))?.swap_remove(0);
+        if self.is_rooted {
+            features.iter_mut().for_each(|feature| *feature = feature.abs().sqrt().copysign(*feature));
+        }
+        Ok(features)
     }
 }
 
@@ -178,15 +184,25 @@ pub(crate) fn preprocessing_of(name: &str) -> Option<Preprocessing> {
     efficientnet_lite::FAMILY.iter().find(|member| member.name == name).map(efficientnet_lite::Architecture::preprocessing)
 }
 
-/// Loads an image model of the EfficientNet-Lite family from the bytes of its `.pth` file.
+/// Loads an image model of the EfficientNet-Lite family from the bytes of its `.pth` file, as it was published.
 ///
 /// # Errors
 /// When the bytes are not that model, or the executor cannot run it.
 pub fn load_image_model_on(executor: &dyn Executor, weights: &[u8]) -> Result<ImageModel, ModelError> {
+    load_image_model_for(executor, weights, None)
+}
+
+/// The same for comparing pictures, or as it was published.
+///
+/// # Errors
+/// When the bytes are not that model, or the executor cannot run it.
+pub fn load_image_model_for(executor: &dyn Executor, weights: &[u8], retrieval: Option<Retrieval>) -> Result<ImageModel, ModelError> {
     let tensors = pickle::read(weights)?;
     // A file of no member fails at the first tensor that it lacks.
     let member = efficientnet_lite::recognise(&tensors).unwrap_or(&efficientnet_lite::FAMILY[0]);
-    folder::image_model(executor, efficientnet_lite::plan(member, tensors)?, member.preprocessing())
+    let preprocessing = retrieval.map_or(member.preprocessing(), |retrieval| retrieval.preprocessing());
+    let model = folder::image_model(executor, efficientnet_lite::plan(member, preprocessing.side, tensors)?, preprocessing)?;
+    Ok(ImageModel { is_rooted: retrieval.is_some_and(|retrieval| retrieval.rooted), ..model })
 }
 
 /// Loads the default text model, all-MiniLM-L6-v2, from the bytes of `model.safetensors` and `tokenizer.json`.

@@ -31,9 +31,9 @@ pub struct OneShot {
 }
 
 impl OneShot {
-    /// With the models in a folder.
-    pub fn new(models_dir: &Path) -> Self {
-        Self { config: Config::default(), models: InstalledModels::new(models_dir), image: None, text: None }
+    /// With these models.
+    pub fn new(models: InstalledModels) -> Self {
+        Self { config: Config::default(), models, image: None, text: None }
     }
 
     /// Embeds a picture file.

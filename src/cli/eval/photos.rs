@@ -40,10 +40,14 @@ pub(super) struct Photo {
     pub(super) embeddings: Vec<Vec<f32>>,
 }
 
-/// How an embedding is made of a photo.
+/// How an embedding is made of a photo. All but the first are by the model as it was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum View {
-    /// All of it, as the house embeds products.
+    /// As the house embeds products' pictures.
+    Kept,
+    /// As the house embeds the main object's box in a picture.
+    KeptObject,
+    /// All that the model's own contract keeps of it.
     Whole,
     /// The same, mirrored.
     Mirrored,
@@ -83,9 +87,11 @@ pub(super) fn photos(
     }
     let folder = images.map(Path::to_path_buf).or_else(|| catalog.parent().map(Path::to_path_buf)).unwrap_or_else(|| PathBuf::from("."));
     let models = InstalledModels::new(&common.models_dir());
-    let info =
-        models.installed(Space::Image).ok_or_else(|| Failure::new(Failure::MODEL, protocol::vision::VisionError::NoModel(Space::Image)))?;
-    let embedder = models.load(&info).map_err(|error| Failure::new(Failure::MODEL, error))?;
+    let load = |models: &InstalledModels| {
+        let none = || Failure::new(Failure::MODEL, protocol::vision::VisionError::NoModel(Space::Image));
+        models.load(&models.installed(Space::Image).ok_or_else(none)?).map_err(|error| Failure::new(Failure::MODEL, error))
+    };
+    let models = Models { kept: load(&models)?, published: load(&models.as_published())? };
     let labels = |row: Row<'_>| -> Vec<Label> {
         let cells: Vec<(&str, &str)> = table.columns().map(|(name, place)| (name, row.get(place))).collect();
         let stated = vocabulary.read(cells).into_iter().chain(name.map(|place| vocabulary.read_title(row.get(place))).unwrap_or_default());
@@ -100,7 +106,7 @@ pub(super) fn photos(
             let place = next.fetch_add(1, Ordering::Relaxed);
             let Some(row) = rows.get(place) else { break done };
             let path = folder.join(row.get(image));
-            done.push((place, look(&embedder, &path, &palette, views).map_err(|error| format!("{}: {error}", path.display()))));
+            done.push((place, look(&models, &path, &palette, views).map_err(|error| format!("{}: {error}", path.display()))));
             bar.inc(1);
         }
     };
@@ -130,7 +136,8 @@ pub(super) fn photos(
     for (photo, group) in found.iter_mut().zip(groups(&signs)) {
         photo.group = group as u64;
     }
-    Ok(Photos { photos: found, failed, model: (info.name, info.fingerprint) })
+    let info = models.kept.info();
+    Ok(Photos { photos: found, failed, model: (info.name.clone(), info.fingerprint.clone()) })
 }
 
 /// The attribute that says what kind of thing a product is.
@@ -143,6 +150,14 @@ impl Photo {
     }
 }
 
+/// The model of pictures.
+struct Models {
+    /// As the house uses it.
+    kept: Arc<dyn Embedder>,
+    /// As it was published.
+    published: Arc<dyn Embedder>,
+}
+
 struct Looked {
     bytes: Sign,
     hash: u64,
@@ -150,42 +165,44 @@ struct Looked {
     embeddings: Vec<Vec<f32>>,
 }
 
-fn look(embedder: &Arc<dyn Embedder>, path: &Path, palette: &[(&str, [u8; 3])], views: &[View]) -> Result<Looked, String> {
+fn look(models: &Models, path: &Path, palette: &[(&str, [u8; 3])], views: &[View]) -> Result<Looked, String> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| error.to_string())?;
     file.take(PHOTO_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    let mut picture = picture::decode(&bytes, PHOTO_BYTES_MAX, PHOTO_PIXELS_MAX).map_err(|error| error.to_string())?;
+    let picture = picture::decode(&bytes, PHOTO_BYTES_MAX, PHOTO_PIXELS_MAX).map_err(|error| error.to_string())?;
     let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let measurements = {
-        let pixels = Picture::new(width, height, picture.as_raw()).ok_or("too wide or too high")?;
-        measure(&pixels, None, palette, None)
-    };
+    let pixels = Picture::new(width, height, picture.as_raw()).ok_or("too wide or too high")?;
+    let measurements = measure(&pixels, None, palette, None);
     let hash = difference_hash(width, height, picture.as_raw());
-    let preprocessing = embedder.preprocessing();
-    let whole = picture::prepare(&picture, &preprocessing).map_err(|error| error.to_string())?;
-    let mut inputs = Vec::with_capacity(views.len());
+    let object = {
+        let Region { x, y, width, height, .. } = measurements.object;
+        Crop { x, y, width, height }
+    };
+    let mut embeddings = Vec::with_capacity(views.len());
     for view in views {
-        inputs.push(Input::Picture(match view {
-            View::Whole => whole.clone(),
-            View::Mirrored => mirrored(&whole),
-            View::Object => {
-                let Region { x, y, width, height, .. } = measurements.object;
-                picture::prepare_crop(&picture, Crop { x, y, width, height }, &preprocessing).unwrap_or_else(|_| whole.clone())
-            }
+        let is_kept = matches!(view, View::Kept | View::KeptObject);
+        let embedder = if is_kept { &models.kept } else { &models.published };
+        let preprocessing = embedder.preprocessing();
+        let whole = || picture::prepare(&picture, &preprocessing);
+        let prepared = match view {
+            View::Kept | View::Whole => whole(),
+            View::Mirrored => whole().map(|whole| mirrored(&whole)),
+            View::KeptObject | View::Object => picture::prepare_crop(&picture, object, &preprocessing).or_else(|_| whole()),
             View::Foreground => {
-                // Painted last: no other view needs the background any more.
-                let pixels = Picture::new(width, height, picture.as_raw()).ok_or("too wide or too high")?;
                 let mask = attributes::pixels::mask(&pixels, None);
-                for (x, y, pixel) in picture.enumerate_pixels_mut() {
+                let mut painted = picture.clone();
+                for (x, y, pixel) in painted.enumerate_pixels_mut() {
                     if mask.at((x as f32 + 0.5) / width as f32, (y as f32 + 0.5) / height as f32) < 0.5 {
                         pixel.0 = [255; 3];
                     }
                 }
-                picture::prepare(&picture, &preprocessing).map_err(|error| error.to_string())?
+                picture::prepare(&painted, &preprocessing)
             }
-        }));
+        };
+        let prepared = prepared.map_err(|error| error.to_string())?;
+        embeddings.extend(embedder.embed(&[Input::Picture(prepared)]).map_err(|error| error.to_string())?);
     }
-    Ok(Looked { bytes: Sign::bytes(&bytes), hash, measurements, embeddings: embedder.embed(&inputs).map_err(|error| error.to_string())? })
+    Ok(Looked { bytes: Sign::bytes(&bytes), hash, measurements, embeddings })
 }
 
 /// A model's input, left and right exchanged.

@@ -42,13 +42,18 @@ struct Line {
 /// How the views' embeddings become one vector.
 type Way = fn(&Photo) -> Vec<f32>;
 
-const WHOLE: usize = 0;
-const MIRRORED: usize = 1;
-const OBJECT: usize = 2;
-const FOREGROUND: usize = 3;
+const VIEWS: [View; 6] = [View::Kept, View::KeptObject, View::Whole, View::Mirrored, View::Object, View::Foreground];
+const KEPT: usize = 0;
+const KEPT_OBJECT: usize = 1;
+const WHOLE: usize = 2;
+const MIRRORED: usize = 3;
+const OBJECT: usize = 4;
+const FOREGROUND: usize = 5;
 
-/// The ways, by name.
-const WAYS: [(&str, Way); 8] = [
+/// The ways, by name. All but the first two are of the model as it was published.
+const WAYS: [(&str, Way); 10] = [
+    ("as the house keeps it", |photo| unit(photo.embeddings[KEPT].clone())),
+    ("as kept, whole and box, summed", |photo| sum(&[KEPT, KEPT_OBJECT].map(|view| unit(photo.embeddings[view].clone())))),
     ("whole", |photo| unit(photo.embeddings[WHOLE].clone())),
     ("whole, rooted", |photo| rooted(photo, WHOLE)),
     ("object's box, rooted", |photo| rooted(photo, OBJECT)),
@@ -62,8 +67,7 @@ const WAYS: [(&str, Way); 8] = [
 /// Runs the command.
 pub(super) fn similar(common: &Common, args: &SimilarArgs) -> Outcome {
     let output = common.output();
-    let views = [View::Whole, View::Mirrored, View::Object, View::Foreground];
-    let read = photos(common, &Vocabulary::compiled_in(), &args.catalog, args.images.as_deref(), &views)?;
+    let read = photos(common, &Vocabulary::compiled_in(), &args.catalog, args.images.as_deref(), &VIEWS)?;
     read.failed.iter().for_each(|why| output.note(why));
     let photos: Vec<&Photo> = read.photos.iter().filter(|photo| photo.truth(KIND).is_some()).collect();
     if photos.len() <= NEIGHBOURS {

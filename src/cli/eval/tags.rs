@@ -87,7 +87,7 @@ pub(super) fn tags(common: &Common, args: &TagsArgs) -> Outcome {
         vocabulary = vocabulary.extended(&read(path)?, &path.display().to_string()).map_err(|problems| usage(problems.to_string()))?;
     }
     let begun = Instant::now();
-    let of = |catalog: &Path, images: Option<&Path>| photos(common, &vocabulary, catalog, images, &[View::Whole]);
+    let of = |catalog: &Path, images: Option<&Path>| photos(common, &vocabulary, catalog, images, &[View::Kept]);
     let teaching = of(&args.catalog, args.images.as_deref())?;
     let asking = args.ask.as_ref().map(|catalog| of(catalog, None)).transpose()?;
     for why in teaching.failed.iter().chain(asking.iter().flat_map(|asking| &asking.failed)) {

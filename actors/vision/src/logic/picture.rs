@@ -117,6 +117,7 @@ pub fn prepare(picture: &RgbImage, preprocessing: &Preprocessing) -> Result<Pixe
             resize(picture, side, side, &options.crop(f64::from(left), f64::from(top), f64::from(kept), f64::from(kept)))
         }
         Framing::Squash => resize(picture, side, side, &options),
+        Framing::Pad => padded(picture, side, &options),
         Framing::ScaleThenCrop { shorter: to } => {
             // A picture that is many times longer than wide is cut before it is scaled: what lies beyond is cropped anyway.
             let bound = shorter.saturating_mul(LENGTH_RATIO_MAX) as u32;
@@ -144,20 +145,28 @@ fn centre(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
 /// as product pictures are.
 pub fn prepare_crop(picture: &RgbImage, crop: Crop, preprocessing: &Preprocessing) -> Result<Pixels, PictureError> {
     let (left, top, width, height) = rectangle(picture, crop)?;
-    let side = preprocessing.side as u32;
-    let longest = u64::from(width.max(height));
-    let scaled = |length: u32| ((u64::from(length) * u64::from(side) + longest / 2) / longest).max(1) as u32;
-    let (small_width, small_height) = (scaled(width), scaled(height));
     // Cut out first: the filter would reach beyond the edges of a rectangle within the picture.
     let part = image::imageops::crop_imm(picture, left, top, width, height).to_image();
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(preprocessing.filter.kernel()));
-    let part = resize(&part, small_width, small_height, &options)?;
+    padded(&part, preprocessing.side as u32, &options).map(Pixels)
+}
+
+/// A picture in its own shape, in the middle of a white square of `side` pixels: `[side, side, 3]`.
+fn padded(picture: &RgbImage, side: u32, options: &ResizeOptions) -> Result<Vec<u8>, PictureError> {
+    let (width, height) = picture.dimensions();
+    let longest = u64::from(width.max(height));
+    let scaled = |length: u32| ((u64::from(length) * u64::from(side) + longest / 2) / longest).max(1) as u32;
+    let (small_width, small_height) = (scaled(width), scaled(height));
+    let part = resize(picture, small_width, small_height, options)?;
+    if (small_width, small_height) == (side, side) {
+        return Ok(part);
+    }
     let line = side as usize * 3;
     let mut pixels = vec![255; side as usize * line];
     let (row, indent) = (small_width as usize * 3, (side - small_width) as usize / 2 * 3);
     let rows = pixels.chunks_exact_mut(line).skip((side - small_height) as usize / 2);
     rows.zip(part.chunks_exact(row)).for_each(|(to, from)| to[indent..indent + row].copy_from_slice(from));
-    Ok(Pixels(pixels))
+    Ok(pixels)
 }
 
 /// Left, top, width and height in pixels.
@@ -423,6 +432,16 @@ pub(crate) mod tests {
         assert!(row[..56 * 3].iter().all(|channel| *channel == 255) && row[56 * 3..][..3] == [255, 0, 0], "in the middle");
     }
 
+    #[test]
+    fn a_padded_picture_is_the_crop_of_all_of_it_and_of_a_square_nothing_is_lost() {
+        let [pad, squash] = [Framing::Pad, Framing::Squash].map(|framing| Preprocessing { framing, ..LITE0 });
+        let padded = prepare(&scene(), &pad).expect("prepared");
+        assert_eq!(padded, prepare_crop(&scene(), part(0.0, 0.0, 1.0, 1.0), &LITE0).expect("prepared"));
+        assert!(padded.0[..SIDE * 3 * 22].iter().all(|channel| *channel == 255), "white above, for it is wider than high");
+        let square = image::imageops::crop_imm(&scene(), 20, 0, 160, 160).to_image();
+        assert_eq!(prepare(&square, &pad), prepare(&square, &squash));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -437,8 +456,10 @@ pub(crate) mod tests {
 
         #[test]
         fn any_shape_gives_an_input_of_the_same_size(width in 1_u32..400, height in 1_u32..400) {
-            let prepared = prepare(&RgbImage::new(width, height), &LITE0).expect("prepared");
-            prop_assert_eq!(prepared.0.len(), SIDE * SIDE * 3);
+            for preprocessing in [LITE0, Preprocessing { framing: Framing::Pad, ..LITE0 }] {
+                let prepared = prepare(&RgbImage::new(width, height), &preprocessing).expect("prepared");
+                prop_assert_eq!(prepared.0.len(), SIDE * SIDE * 3);
+            }
         }
 
         #[test]

@@ -1,6 +1,7 @@
 //! How a picture becomes a model's input: part of the model's contract, since other choices give other vectors.
 
 use fast_image_resize::FilterType;
+use serde::{Deserialize, Serialize};
 
 /// The side of the input, and the way to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,35 @@ pub enum Framing {
     },
     /// All of it, squeezed into the square.
     Squash,
+    /// All of it in its own shape, in the middle of a white square as product pictures are.
+    Pad,
+}
+
+/// How a model's features are made fit for comparing pictures, where that is better than to use them as they were published. The
+/// whole picture is padded to the square; `gotham eval similar` measures what comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retrieval {
+    /// Side of the square input, in pixels, larger than in training: a network that averages its last map takes any, and sees products
+    /// as large as crops were in training (Touvron et al., "Fixing the train-test resolution discrepancy", 2019).
+    pub side: usize,
+    /// Whether a feature counts by its signed square root, so that a few strong ones do not outweigh all others (Perronnin et al.,
+    /// "Improving the Fisher kernel for large-scale image classification", 2010).
+    pub rooted: bool,
+}
+
+impl Retrieval {
+    /// How pictures are prepared.
+    #[must_use]
+    pub fn preprocessing(&self) -> Preprocessing {
+        Preprocessing { side: self.side, framing: Framing::Pad, filter: Filter::Bicubic }
+    }
+
+    /// Names it: part of a fingerprint.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        format!("{}{}", self.preprocessing().describe(), if self.rooted { "/rooted" } else { "" })
+    }
 }
 
 /// A resampling filter.
@@ -59,6 +89,7 @@ impl Preprocessing {
             Framing::CropThenScale { margin } => format!("centre-crop-{}", *side as f64 / (side + margin) as f64),
             Framing::ScaleThenCrop { shorter } => format!("shorter-side-{shorter}"),
             Framing::Squash => "squash".to_owned(),
+            Framing::Pad => "pad".to_owned(),
         };
         format!("{framing}/{}/{side}", filter.name())
     }
@@ -92,5 +123,7 @@ mod tests {
         let clip = Preprocessing { framing: Framing::ScaleThenCrop { shorter: 224 }, ..Preprocessing::LITE0 };
         assert_eq!(clip.describe(), "shorter-side-224/catmull-rom/224");
         assert_eq!(Preprocessing { framing: Framing::Squash, filter: Filter::Bilinear, ..clip }.describe(), "squash/bilinear/224");
+        let retrieval = |rooted| Retrieval { side: 288, rooted }.describe();
+        assert_eq!((retrieval(true).as_str(), retrieval(false).as_str()), ("pad/catmull-rom/288/rooted", "pad/catmull-rom/288"));
     }
 }

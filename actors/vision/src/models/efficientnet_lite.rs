@@ -91,9 +91,8 @@ pub(super) fn recognise(tensors: &Tensors) -> Option<&'static Architecture> {
     })
 }
 
-/// Builds the plan: pixels to pooled features, before the classifier.
-pub(super) fn plan(architecture: &Architecture, tensors: Tensors) -> Result<Plan, ModelError> {
-    let side = architecture.side;
+/// Builds the plan: `[side, side, 3]` pixels to pooled features, before the classifier.
+pub(super) fn plan(architecture: &Architecture, side: usize, tensors: Tensors) -> Result<Plan, ModelError> {
     let (plan, pixels) = Plan::new(architecture.name, Shape::Pixels { height: side, width: side })?;
     let mut builder = Builder { plan, tensors };
     let mut x = builder.stem(pixels)?;

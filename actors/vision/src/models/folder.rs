@@ -166,7 +166,7 @@ fn from_weights(
     tensors: Tensors,
 ) -> Result<LoadedModel, ModelError> {
     if let Some(member) = efficientnet_lite::recognise(&tensors) {
-        let image = image_model(executor, efficientnet_lite::plan(member, tensors)?, member.preprocessing())?;
+        let image = image_model(executor, efficientnet_lite::plan(member, member.preprocessing().side, tensors)?, member.preprocessing())?;
         return Ok(LoadedModel { image: Some(image), text: None });
     }
     if let Some(open_clip) = open_clip {
@@ -294,7 +294,7 @@ fn text_graph(
 
 pub(super) fn image_model(executor: &dyn Executor, plan: Plan, preprocessing: Preprocessing) -> Result<ImageModel, ModelError> {
     let dimensions = output_width(&plan);
-    Ok(ImageModel { program: executor.prepare(plan)?, preprocessing, dimensions })
+    Ok(ImageModel { program: executor.prepare(plan)?, preprocessing, dimensions, is_rooted: false })
 }
 
 fn text_model(files: &ModelFiles, executor: &dyn Executor, plan: Plan, rules: Rules) -> Result<TextModel, ModelError> {

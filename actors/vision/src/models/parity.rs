@@ -72,7 +72,7 @@ fn run(folder: &Path, case: &Value) -> Result<Vec<Vec<f32>>, ModelError> {
         plan = if let Some(tensors) = lite {
             let member = efficientnet_lite::recognise(&tensors).expect("recognised");
             assert_eq!(member.preprocessing().side as u64, side);
-            efficientnet_lite::plan(member, tensors)?
+            efficientnet_lite::plan(member, member.preprocessing().side, tensors)?
         } else if is_native {
             let contract = contract(folder)?;
             towers::picture_plan(&contract, towers::named_as_usual(read_tensors(name, &bytes)?), side as usize, normalisation)?.0

@@ -154,6 +154,25 @@ fn inputs_at_the_edge() {
 }
 
 #[test]
+fn features_for_comparing_are_roots_and_their_pictures_may_be_larger() {
+    let Some((_, models)) = folders() else { return };
+    let weights = bytes(models.join("efficientnet-lite0").join("efficientnet-lite0-57934424.pth"));
+    let executor = CpuExecutor::new(2);
+    let embed = |retrieval: Option<Retrieval>| {
+        let model = load_image_model_for(&executor, &weights, retrieval).expect("the model loads");
+        let side = model.input_side();
+        let pixels: Vec<u8> = (0..side * side).flat_map(|at| [(at % side) as u8, (at / side) as u8, at as u8]).collect();
+        (side, model.embed(&pixels, 1).expect("embeds"))
+    };
+    let (side, published) = embed(None);
+    let (same_side, rooted) = embed(Some(Retrieval { side, rooted: true }));
+    assert_eq!((side, same_side), (224, 224));
+    assert!(published.iter().zip(&rooted).all(|(feature, root)| (root * root - feature).abs() <= 1e-5 * feature.max(1.0)));
+    let (side, larger) = embed(Some(Retrieval { side: 288, rooted: true }));
+    assert_eq!((side, larger.len()), (288, 1280));
+}
+
+#[test]
 fn models_are_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<ImageModel>();

@@ -38,6 +38,7 @@ pub fn add(source: &Path, name: &str, models_dir: &Path, mut progress: impl FnMu
         licence: String::new(),
         dimensions: loaded.dimensions(),
         has_words: loaded.image.is_some() && loaded.text.is_some(),
+        retrieval: None,
         self_test: SelfTest::default(),
         files: Vec::new(),
     };

@@ -6,6 +6,7 @@ use protocol::vision::{ModelInfo, Space};
 use serde::{Deserialize, Serialize};
 
 use super::self_test::SelfTest;
+use crate::logic::preprocessing::Retrieval;
 use crate::models::preprocessing_of;
 
 /// The committed manifest.
@@ -51,7 +52,10 @@ pub struct ModelPackage {
     /// Whether a model of pictures gives texts a place beside them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_words: bool,
-    /// What it makes of a picture and a text that are built in.
+    /// How the house compares pictures with it; `None` for a model that is used as it was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retrieval: Option<Retrieval>,
+    /// What it makes, as the house uses it, of a picture and a text that are built in.
     #[serde(default)]
     pub self_test: SelfTest,
     /// What is taken out of the package.
@@ -135,8 +139,8 @@ impl ModelPackage {
             hasher.update(file.sha256.as_bytes());
         }
         if self.space == Space::Image {
-            let preprocessing = preprocessing_of(&self.name).map_or_else(|| "as its files say".to_owned(), |found| found.describe());
-            hasher.update(preprocessing.as_bytes());
+            let published = || preprocessing_of(&self.name).map_or_else(|| "as its files say".to_owned(), |found| found.describe());
+            hasher.update(self.retrieval.map_or_else(published, |retrieval| retrieval.describe()).as_bytes());
         }
         let fingerprint = hasher.finalize().to_hex()[..FINGERPRINT_CHARS].to_owned();
         ModelInfo { name: self.name.clone(), space: self.space, dimensions: self.dimensions, fingerprint, reads_texts: self.reads_texts() }
@@ -230,6 +234,8 @@ mod tests {
         let before = model.info().fingerprint;
         model.files[0].sha256.replace_range(..1, "0");
         assert_ne!(model.info().fingerprint, before);
+        let published = ModelPackage { retrieval: None, ..Manifest::compiled_in().models.remove(0) };
+        assert_ne!(published.info().fingerprint, before, "another use of its features");
     }
 
     #[test]

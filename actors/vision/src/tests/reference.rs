@@ -79,7 +79,7 @@ fn worst(shared: &Path, model: &dyn Embedder, prepare: impl Fn(&image::RgbImage)
 #[test]
 fn photos_give_the_reference_vectors_and_the_wrong_filter_does_not() {
     let Some((shared, models)) = found() else { return };
-    let models = InstalledModels::new(&models);
+    let models = InstalledModels::new(&models).as_published();
     let model = models.load(&models.installed(Space::Image).expect("found above")).expect("the model loads");
     let right = worst(&shared, model.as_ref(), |picture| picture::prepare(picture, &Preprocessing::LITE0).expect("prepared"));
     assert!(right >= PIPELINE_COSINE_MIN, "worst cosine {right}");
@@ -93,7 +93,7 @@ fn photos_give_the_reference_vectors_and_the_wrong_filter_does_not() {
 fn texts_give_the_reference_vectors() {
     let Some((shared, models)) = found() else { return };
     let texts: Texts = read(&shared.join("text_reference.json"));
-    let mut oneshot = OneShot::new(&models);
+    let mut oneshot = OneShot::new(InstalledModels::new(&models));
     for title in &texts.texts {
         let made = oneshot.embed_text(&title.text).expect("embedded");
         assert!(cosine(&made.embedding, &title.embedding) >= TEXT_COSINE_MIN, "{:?}", title.text);
