@@ -3,7 +3,7 @@
 //! store; what callers send is measured on threads of its own and embedded by the actor, as any query.
 //!
 //! - **Kept**: what was measured, by content; each product's tags, with a digest of all that they were made from; what people said; the
-//!   teacher's state in a file. All but what people said can be made again.
+//!   teacher's state and the directions of words in files. All but what people said can be made again.
 //! - What people said is on disk before it is acknowledged, is laid over everything when tags are read, and teaches.
 //! - A step that is interrupted, by kill -9 too, is taken up where its records end.
 //! - An import has the machine to itself; work is followed by rest.
@@ -23,6 +23,7 @@ mod review;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,7 +36,7 @@ use std::time::Duration;
 
 use attributes::Vocabulary;
 use domain::ProductId;
-use kit::{Address, Clock, Context, Workers};
+use kit::{Address, Clock, Context, TaskGuard, Workers};
 use protocol::catalog::CatalogReader;
 use protocol::tags::{
     CORRECTIONS_MAX, FactIndex, FactReader, PictureTags, ProductTags, Review, TagError, TagProgress, Tagger, Tagging as Answer, Verdict,
@@ -82,11 +83,12 @@ pub struct Tagging {
     nightwing: Address<VisionMsg>,
     pictures: Workers<Work, ()>,
     nudges: Option<SyncSender<()>>,
+    _words: Option<TaskGuard>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Tagging {
-    /// Reads the vocabulary and starts the threads.
+    /// Reads the vocabulary and starts the threads, and a task of the runtime that it is called in.
     ///
     /// # Errors
     /// The shop's own vocabulary cannot be read, with everything that is wrong in it; or no thread can be started.
@@ -98,17 +100,19 @@ impl Tagging {
         let shared = Arc::clone(&tagging.shared);
         let thread = std::thread::Builder::new().name(format!("{NAME}-tags")).spawn(move || run(&shared, &index, &nudged))?;
         (tagging.nudges, tagging.thread) = (Some(nudges), Some(thread));
+        let words = words::follow(Arc::clone(&tagging.shared), tagging.nightwing.clone());
+        tagging._words = Some(TaskGuard::new(tokio::spawn(words)));
         Ok(tagging)
     }
 
-    /// Everything but the thread that follows the catalog.
+    /// Everything but what works by itself: the thread that follows the catalog, the task that asks for words.
     fn with_vocabulary(sources: TagSources, vocabulary: Vocabulary) -> io::Result<Self> {
         let TagSources { config, store, catalog, vision, nightwing, clock, dir, .. } = sources;
         let pictures = Workers::spawn("nightwing-tag-pictures", config.tags.picture_threads, config.tags.picture_queue_max, |_| {
             |_: &Context, work: Work| work()
         })?;
         let shared = Arc::new(Shared::new(config.tags.clone(), store, catalog, vision, clock, dir, vocabulary));
-        Ok(Self { shared, config, nightwing, pictures, nudges: None, thread: None })
+        Ok(Self { shared, config, nightwing, pictures, nudges: None, _words: None, thread: None })
     }
 
     /// What is known for sure, for whoever filters by it.

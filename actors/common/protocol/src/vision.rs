@@ -113,7 +113,7 @@ pub enum VisionError {
 /// What Nightwing is asked.
 #[derive(Debug)]
 pub enum VisionMsg {
-    /// Embed texts, ahead of any import.
+    /// Embed texts, ahead of any import; at [`kit::Priority::Bulk`] among them.
     EmbedTexts {
         /// At most [`EMBED_BATCH_MAX`].
         texts: Vec<String>,

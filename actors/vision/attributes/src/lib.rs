@@ -23,6 +23,6 @@ mod zero_shot;
 pub use pixels::{Activations, Detector, Measurements, Picture, Region, Saliency, Scene, measure};
 pub use save::LoadError;
 pub use tagger::{Look, Source, Tag, TagSettings, tag};
-pub use teacher::{Label, Row, Taught, TeachError, TeachSettings, teach};
+pub use teacher::{Label, Row, Taught, TeachError, TeachSettings, teach, teach_with};
 pub use vocabulary::{Attribute, Measure, Problem, Problems, Stated, Value, Vocabulary};
 pub use zero_shot::{Prompt, ZeroShot, ZeroShotError};

@@ -6,12 +6,15 @@
 use thiserror::Error;
 
 use crate::teacher::{Block, CLASSES_MAX, DIMENSIONS_MAX, Mix, Probe, Projection, Taught, TaughtAttribute, unpacked};
-use crate::vocabulary::{ATTRIBUTES_MAX, Measure};
+use crate::vocabulary::{ATTRIBUTES_MAX, Measure, VALUES_MAX};
+use crate::zero_shot::{Directions, ZeroShot};
 
 /// The first bytes of a saved state.
 const MAGIC: [u8; 8] = *b"GOTHattr";
+/// The first bytes of saved directions of words.
+const WORDS_MAGIC: [u8; 8] = *b"GOTHword";
 /// The version that is written; others are refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes of the checksum.
 const CHECKSUM_BYTES: usize = 32;
 
@@ -35,8 +38,7 @@ pub enum LoadError {
 impl Taught {
     /// The saved form.
     pub fn save(&self) -> Vec<u8> {
-        let mut output = Output { bytes: MAGIC.to_vec() };
-        output.number(VERSION);
+        let mut output = Output::new(MAGIC);
         output.text(&self.model);
         output.text(&self.vocabulary);
         output.number(self.neighbours as u32);
@@ -48,9 +50,7 @@ impl Taught {
         output.floats(&self.codes);
         output.number(self.attributes.len() as u32);
         self.attributes.iter().for_each(|attribute| output.attribute(attribute));
-        let checksum = *blake3::hash(&output.bytes).as_bytes();
-        output.bytes.extend(checksum);
-        output.bytes
+        output.finish()
     }
 
     /// Reads a saved state.
@@ -58,20 +58,39 @@ impl Taught {
     /// # Errors
     /// It is none, is of another version, was damaged, or does not add up.
     pub fn load(bytes: &[u8]) -> Result<Self, LoadError> {
-        if bytes.len() < MAGIC.len() + 4 + CHECKSUM_BYTES || bytes[..MAGIC.len()] != MAGIC {
-            return Err(LoadError::Magic);
-        }
-        let (state, checksum) = bytes.split_at(bytes.len() - CHECKSUM_BYTES);
-        let mut input = Input { bytes: &state[MAGIC.len()..] };
-        match input.number()? {
-            VERSION => {}
-            version => return Err(LoadError::Version(version)),
-        }
-        if blake3::hash(state).as_bytes()[..] != *checksum {
-            return Err(LoadError::Checksum);
-        }
+        let mut input = Input::new(bytes, MAGIC)?;
         let taught = input.taught()?;
         if input.bytes.is_empty() { Ok(taught) } else { Err(LoadError::Malformed("more than a state")) }
+    }
+}
+
+impl ZeroShot {
+    /// The saved form.
+    pub fn save(&self) -> Vec<u8> {
+        let mut output = Output::new(WORDS_MAGIC);
+        output.number(self.dimensions as u32);
+        output.number(self.attributes.len() as u32);
+        for (name, own) in &self.attributes {
+            output.text(name);
+            output.texts(&own.values);
+            output.floats(&own.directions);
+            output.floats(&[own.temperature, own.threshold, own.accuracy]);
+        }
+        output.finish()
+    }
+
+    /// Reads saved directions.
+    ///
+    /// # Errors
+    /// As [`Taught::load`].
+    pub fn load(bytes: &[u8]) -> Result<Self, LoadError> {
+        let mut input = Input::new(bytes, WORDS_MAGIC)?;
+        let (dimensions, count) = (input.length()?, input.length()?);
+        if !(1..=DIMENSIONS_MAX).contains(&dimensions) || count > ATTRIBUTES_MAX {
+            return Err(LoadError::Malformed("the directions"));
+        }
+        let attributes = (0..count).map(|_| Ok((input.text()?, input.directions(dimensions)?))).collect::<Result<_, LoadError>>()?;
+        if input.bytes.is_empty() { Ok(Self { dimensions, attributes }) } else { Err(LoadError::Malformed("more than directions")) }
     }
 }
 
@@ -80,6 +99,18 @@ struct Output {
 }
 
 impl Output {
+    fn new(magic: [u8; 8]) -> Self {
+        let mut output = Self { bytes: magic.to_vec() };
+        output.number(VERSION);
+        output
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        let checksum = *blake3::hash(&self.bytes).as_bytes();
+        self.bytes.extend(checksum);
+        self.bytes
+    }
+
     fn number(&mut self, number: u32) {
         self.bytes.extend(number.to_le_bytes());
     }
@@ -111,8 +142,8 @@ impl Output {
         self.floats(&attribute.block.mean);
         self.floats(&attribute.block.scale);
         self.floats(&attribute.probe.weights);
-        let Mix { temperature, neighbours, measured } = attribute.mix;
-        self.floats(&[temperature, neighbours, measured, attribute.threshold, attribute.accuracy]);
+        let Mix { temperature, neighbours, measured, heard } = attribute.mix;
+        self.floats(&[temperature, neighbours, measured, heard, attribute.threshold, attribute.accuracy]);
         self.number(attribute.class_of.len() as u32);
         attribute.class_of.iter().for_each(|class| self.bytes.extend(class.to_le_bytes()));
     }
@@ -123,6 +154,23 @@ struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
+    /// What stands between a whole stream's version and its checksum.
+    fn new(bytes: &'a [u8], magic: [u8; 8]) -> Result<Self, LoadError> {
+        if bytes.len() < magic.len() + 4 + CHECKSUM_BYTES || bytes[..magic.len()] != magic {
+            return Err(LoadError::Magic);
+        }
+        let (state, checksum) = bytes.split_at(bytes.len() - CHECKSUM_BYTES);
+        let mut input = Self { bytes: &state[magic.len()..] };
+        match input.number()? {
+            VERSION => {}
+            version => return Err(LoadError::Version(version)),
+        }
+        if blake3::hash(state).as_bytes()[..] != *checksum {
+            return Err(LoadError::Checksum);
+        }
+        Ok(input)
+    }
+
     fn take(&mut self, count: usize) -> Result<&'a [u8], LoadError> {
         let (taken, rest) = self.bytes.split_at_checked(count).ok_or(LoadError::Malformed("it breaks off"))?;
         self.bytes = rest;
@@ -188,6 +236,16 @@ impl<'a> Input<'a> {
         Ok(Taught { model, vocabulary, neighbours, human_weight, projection, products, codes, attributes })
     }
 
+    fn directions(&mut self, dimensions: usize) -> Result<Directions, LoadError> {
+        let (values, directions, numbers) = (self.texts()?, self.floats()?, self.floats()?);
+        let [temperature, threshold, accuracy] = numbers[..] else { return Err(LoadError::Malformed("a calibration")) };
+        let is_sound = (1..=VALUES_MAX).contains(&values.len()) && directions.len() == values.len() * dimensions;
+        if !is_sound || temperature <= 0.0 || threshold < 0.0 || accuracy < 0.0 {
+            return Err(LoadError::Malformed("directions"));
+        }
+        Ok(Directions { values, directions, temperature, threshold, accuracy })
+    }
+
     fn attribute(&mut self, components: usize, rows: usize) -> Result<TaughtAttribute, LoadError> {
         let name = self.text()?;
         let measure = match self.number()? {
@@ -206,8 +264,10 @@ impl<'a> Input<'a> {
             return Err(LoadError::Malformed("an attribute"));
         }
         let numbers = self.floats()?;
-        let [temperature, neighbours, measured, threshold, accuracy] = numbers[..] else { return Err(LoadError::Malformed("a mix")) };
-        if temperature <= 0.0 || [neighbours, measured, threshold, accuracy].iter().any(|number| *number < 0.0) {
+        let [temperature, neighbours, measured, heard, threshold, accuracy] = numbers[..] else {
+            return Err(LoadError::Malformed("a mix"));
+        };
+        if temperature <= 0.0 || [neighbours, measured, heard, threshold, accuracy].iter().any(|number| *number < 0.0) {
             return Err(LoadError::Malformed("a mix"));
         }
         let count = self.length()?;
@@ -217,7 +277,7 @@ impl<'a> Input<'a> {
         if class_of.len() != rows || !class_of.iter().all(is_class) {
             return Err(LoadError::Malformed("a class"));
         }
-        let mix = Mix { temperature, neighbours, measured };
+        let mix = Mix { temperature, neighbours, measured, heard };
         Ok(TaughtAttribute { name, measure, classes, frequency, block, probe, mix, threshold, accuracy, class_of })
     }
 }

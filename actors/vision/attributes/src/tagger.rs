@@ -1,6 +1,6 @@
 //! All sources together: what is told of a picture.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::pixels::Measurements;
 use crate::report::NEVER;
@@ -47,6 +47,8 @@ pub struct Tag {
     pub confidence: f32,
     /// The source that spoke loudest for it.
     pub source: Source,
+    /// From this confidence on the first value of its attribute is a fact; `None` where it is stated.
+    pub threshold: Option<f32>,
     /// At or above the attribute's threshold, or stated. Anything else is a suggestion.
     pub is_fact: bool,
     /// Nearest labelled products that bear it, the nearest first.
@@ -86,7 +88,7 @@ impl Default for TagSettings {
 /// The tags of a picture, attribute by attribute in the vocabulary's order: facts first, then suggestions, the surest first.
 pub fn tag(vocabulary: &Vocabulary, taught: Option<&Taught>, look: &Look<'_>, settings: &TagSettings) -> Vec<Tag> {
     let guesses: BTreeMap<&str, Guess<'_>> = taught
-        .map(|taught| taught.guess(look.embedding, look.measurements))
+        .map(|taught| taught.guess_with(look.zero_shot.map(|(zero_shot, _)| zero_shot), look.embedding, look.measurements))
         .unwrap_or_default()
         .into_iter()
         .map(|guess| (guess.attribute, guess))
@@ -117,7 +119,10 @@ struct Judgement {
 /// A source, its odds of being right, its threshold, and its shares by value.
 type Voice<'a> = (Source, f32, f32, Vec<(&'a str, f32)>);
 
-/// Shares of all sources, each weighted by the odds of its being right in the checks; the threshold is that of the weightiest source.
+/// What was learned speaks for everything that it was taught with: pixels, and words where there were some. What words say of values that
+/// no labelled picture bears stands beside it, by the odds of its being right, and is never a fact. Where nothing was learned, shares of
+/// all sources are weighted by these odds; the first value is as sure as all of them or the weightiest source say, and the threshold is that
+/// source's.
 fn judge(
     attribute: &Attribute,
     guess: Option<&Guess<'_>>,
@@ -130,12 +135,13 @@ fn judge(
     if let Some(guess) = guess {
         sources.push((Source::Learned, odds(guess.accuracy), guess.threshold, guess.shares.clone()));
     }
-    if let Some(heard) = heard {
+    if let Some(mut heard) = heard {
         // Nothing tells yet how good it is: as good as a toss.
         let accuracy = if heard.accuracy > 0.0 { heard.accuracy } else { 0.5 };
+        let learned: BTreeSet<&str> = guess.iter().flat_map(|guess| &guess.shares).map(|(value, _)| *value).collect();
+        heard.shares.retain(|(value, _)| !learned.contains(value));
         sources.push((Source::ZeroShot, odds(accuracy), heard.threshold, heard.shares));
     }
-    // What was measured is part of what was learned: it speaks for itself only where nothing was.
     if let (None, Some(measure), Some(found)) = (guess, attribute.measured, measurements) {
         let shares: Vec<(&str, f32)> = match measure {
             Measure::Palette => found.names.iter().map(|named| (named.name.as_str(), named.share)).collect(),
@@ -152,7 +158,8 @@ fn judge(
     for (source, weight, _, shares) in &sources {
         for (value, share) in shares {
             let judged = values.entry((*value).to_owned()).or_default();
-            let part = share * weight / all;
+            // Calibrated already.
+            let part = if *source == Source::Learned { *share } else { share * weight / all };
             judged.share += part;
             if judged.loudest.is_none_or(|(loudest, _)| part > loudest) {
                 judged.loudest = Some((part, *source));
@@ -162,10 +169,17 @@ fn judge(
     if let Some((guess, judged)) = guess.and_then(|guess| Some((guess, values.get_mut(guess.shares.first()?.0)?))) {
         judged.evidence = guess.evidence.iter().map(|product| (*product).to_owned()).collect();
     }
-    let weightiest = sources.iter().max_by(|a, b| a.1.total_cmp(&b.1));
-    let threshold = weightiest.map_or(NEVER, |(_, _, threshold, _)| *threshold);
+    let weightiest = if guess.is_some() { sources.first() } else { sources.iter().max_by(|a, b| a.1.total_cmp(&b.1)) };
     let mut values: Vec<(String, Judged)> = values.into_iter().collect();
     values.sort_by(|a, b| b.1.share.total_cmp(&a.1.share));
+    let mut threshold = NEVER;
+    if let (Some((_, _, own, shares)), Some((value, judged))) = (weightiest, values.first_mut()) {
+        // Another source's word against it leaves a suggestion.
+        let first = shares.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+        if let Some((_, share)) = first.filter(|(first, _)| first == value) {
+            (threshold, judged.share) = (*own, judged.share.max(*share));
+        }
+    }
     Judgement { values, threshold }
 }
 
@@ -173,11 +187,13 @@ fn judge(
 fn told(attribute: &Attribute, judgement: Judgement, stated: &[Label], settings: &TagSettings) -> Vec<Tag> {
     let own: Vec<&Label> = stated.iter().filter(|label| label.attribute == attribute.name).collect();
     let has_human = own.iter().any(|label| label.human);
+    let threshold = judgement.threshold;
     let tag = |value: String, confidence: f32, source: Source, is_fact: bool, evidence: Vec<String>| Tag {
         attribute: attribute.name.clone(),
         value,
         confidence,
         source,
+        threshold: (source > Source::Stated).then_some(threshold),
         is_fact,
         evidence,
     };

@@ -79,9 +79,72 @@ fn zero_shot_suggests_and_adds_up_with_what_was_learned() {
     let look = Look { zero_shot: Some((&zero_shot, &words)), ..Look::default() };
     let alone = tag(&vocabulary, None, &look, &TagSettings::default());
     assert_eq!((alone[0].value.as_str(), alone[0].source, alone[0].is_fact), ("jeans", Source::ZeroShot, false), "nothing vouches for it");
+    assert!(alone[0].threshold > Some(1.0));
     let (taught, embedding) = (taught(), embedding(1, 3));
     let both = tag(&vocabulary, Some(&taught), &Look { embedding: &embedding, ..look }, &TagSettings::default());
     assert_eq!((both[0].value.as_str(), both[0].source, both[0].is_fact), ("jeans", Source::Learned, true));
+    assert_eq!(both.len(), 1, "words say nothing of what was learned from pictures: {both:?}");
+}
+
+#[test]
+fn words_suggest_what_no_labelled_picture_bears_and_keep_it_from_being_another_fact() {
+    let text = "[[attribute]]\nname = \"article_type\"\n[[attribute.value]]\nname = \"jeans\"\n[[attribute.value]]\nname = \"hats\"\n";
+    let vocabulary = Vocabulary::parse(text, "test").expect("sound");
+    let prompts = ZeroShot::prompts(&vocabulary);
+    let vectors: Vec<Vec<f32>> =
+        prompts.iter().map(|prompt| if prompt.value == "hats" { vec![0.0, 1.0] } else { vec![1.0, 0.0] }).collect();
+    let mut zero_shot = ZeroShot::new(&prompts, &vectors).expect("directions");
+    let (taught, embedding) = (taught(), embedding(1, 3));
+    let words = [0.1f32, 0.9];
+    let told = |taught: &Taught, zero_shot: &ZeroShot| {
+        let look = Look { embedding: &embedding, zero_shot: Some((zero_shot, &words)), ..Look::default() };
+        tag(&vocabulary, Some(taught), &look, &TagSettings::default())
+    };
+    let sure = told(&taught, &zero_shot);
+    assert_eq!((sure.len(), sure[0].value.as_str(), sure[0].is_fact), (1, "jeans", true), "unchecked words against what is always right");
+    let mut usual = taught.clone();
+    usual.attributes.iter_mut().for_each(|attribute| attribute.accuracy = 0.75);
+    let usual = told(&usual, &zero_shot);
+    assert_eq!((usual[1].value.as_str(), usual[1].source, usual[1].is_fact), ("hats", Source::ZeroShot, false), "{usual:?}");
+    // Where words are right far more often than what was learned, their word against it leaves two suggestions.
+    let direction = [0.0f32, 1.0];
+    zero_shot.calibrate("article_type", &[(&direction[..], "hats"); 40], 0.95);
+    let mut weak = taught.clone();
+    weak.attributes.iter_mut().for_each(|attribute| {
+        (attribute.accuracy, attribute.threshold, attribute.mix.temperature) = (0.3, 0.5, 8.0);
+    });
+    let tags = told(&weak, &zero_shot);
+    assert_eq!((tags[0].value.as_str(), tags[0].source), ("hats", Source::ZeroShot), "{tags:?}");
+    assert!(tags.iter().all(|tag| !tag.is_fact && tag.threshold.is_some_and(|threshold| tag.confidence < threshold)), "{tags:?}");
+}
+
+#[test]
+fn words_that_are_right_are_learned_from() {
+    // The embeddings of the rows tell nothing to a probe of a single component, words tell everything.
+    let text = "[[attribute]]\nname = \"article_type\"\n[[attribute.value]]\nname = \"jeans\"\n[[attribute.value]]\nname = \"shirts\"\n";
+    let vocabulary = Vocabulary::parse(text, "test").expect("sound");
+    let prompts = ZeroShot::prompts(&vocabulary);
+    let vectors: Vec<Vec<f32>> =
+        prompts.iter().map(|prompt| if prompt.value == "jeans" { vec![0.0, 0.0, 1.0] } else { vec![0.0, 0.0, -1.0] }).collect();
+    let mut zero_shot = ZeroShot::new(&prompts, &vectors).expect("directions");
+    let labels = KINDS.map(|kind| vec![label(kind, false)]);
+    // Loud noise in two directions, and a quiet one that tells.
+    let noise = |row: usize, at: usize| ((row * 37 + at * 61) * 7919 % 1009) as f32 / 504.5 - 1.0;
+    let made: Vec<Vec<f32>> = (0..120).map(|row| vec![noise(row, 0), noise(row, 1), if row % 2 == 1 { 0.08 } else { -0.08 }]).collect();
+    let rows: Vec<Row<'_>> = made
+        .iter()
+        .enumerate()
+        .map(|(at, embedding)| Row { product: "p", group: at as u64, embedding, measurements: None, labels: &labels[at % 2] })
+        .collect();
+    let known: Vec<(&[f32], &str)> = made.iter().enumerate().map(|(at, embedding)| (&embedding[..], KINDS[at % 2])).collect();
+    zero_shot.calibrate("article_type", &known, 0.95);
+    let settings = TeachSettings { components: 1, ..TeachSettings::default() };
+    let (_, without) = teach(&vocabulary, "m", &rows, &settings).expect("taught");
+    let (taught, with) = crate::teach_with(Some(&zero_shot), &vocabulary, "m", &rows, &settings).expect("taught");
+    let accuracy = |lessons: &[crate::teacher::Lesson]| lessons[0].quality.accuracy;
+    assert!(accuracy(&with) > accuracy(&without) + 0.2, "{:?} {:?}", accuracy(&with), accuracy(&without));
+    let look = Look { embedding: &made[1], zero_shot: Some((&zero_shot, &made[1])), ..Look::default() };
+    assert_eq!(tag(&vocabulary, Some(&taught), &look, &TagSettings::default())[0].value, "jeans");
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(crate) use probe::{Probe, softmax};
 pub use projection::Projection;
 pub(crate) use taught::unpacked;
 pub use taught::{Guess, Taught, TaughtAttribute};
-pub use train::teach;
+pub use train::{teach, teach_with};
 
 use thiserror::Error;
 

@@ -9,6 +9,9 @@ use crate::report::{self, Answer, NEVER};
 use crate::teacher::{dot, greatest, normalise, softmax};
 use crate::vocabulary::Vocabulary;
 
+/// Sentences of a value, and of a vocabulary, at most.
+const VALUE_PROMPTS_MAX: usize = 32;
+const PROMPTS_MAX: usize = 1 << 14;
 /// Numbers of an embedding, at most.
 const DIMENSIONS_MAX: usize = 8192;
 /// What asks where an attribute names no patterns.
@@ -48,19 +51,20 @@ pub enum ZeroShotError {
 /// The directions of all values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ZeroShot {
-    dimensions: usize,
-    attributes: BTreeMap<String, Directions>,
+    pub(crate) dimensions: usize,
+    pub(crate) attributes: BTreeMap<String, Directions>,
 }
 
+/// What asks of one attribute.
 #[derive(Clone, Debug, PartialEq)]
-struct Directions {
-    values: Vec<String>,
+pub(crate) struct Directions {
+    pub(crate) values: Vec<String>,
     /// `[values, dimensions]`, length 1.
-    directions: Vec<f32>,
-    temperature: f32,
-    threshold: f32,
+    pub(crate) directions: Vec<f32>,
+    pub(crate) temperature: f32,
+    pub(crate) threshold: f32,
     /// Share of right answers among those that it was calibrated on; 0 before.
-    accuracy: f32,
+    pub(crate) accuracy: f32,
 }
 
 /// What zero-shot says of one attribute.
@@ -72,7 +76,8 @@ pub(crate) struct Heard<'a> {
 }
 
 impl ZeroShot {
-    /// The sentences that a vocabulary asks with: every value of attributes with at least two, in every pattern of its attribute.
+    /// The sentences that a vocabulary asks with: every value of attributes with at least two, in every pattern of its attribute, up to 32 of
+    /// a value and 16,384 in all.
     pub fn prompts(vocabulary: &Vocabulary) -> Vec<Prompt> {
         let mut prompts = Vec::new();
         for attribute in vocabulary.attributes().iter().filter(|attribute| attribute.values.len() >= 2) {
@@ -80,12 +85,14 @@ impl ZeroShot {
             let patterns = if own.is_empty() { &PATTERNS[..] } else { &own[..] };
             for value in &attribute.values {
                 let names = if value.prompts.is_empty() { std::slice::from_ref(&value.name) } else { &value.prompts[..] };
-                for (name, pattern) in names.iter().flat_map(|name| patterns.iter().map(move |pattern| (name, pattern))) {
+                let sentences = names.iter().flat_map(|name| patterns.iter().map(move |pattern| (name, pattern)));
+                for (name, pattern) in sentences.take(VALUE_PROMPTS_MAX) {
                     let text = pattern.replace("{}", &name.to_lowercase());
                     prompts.push(Prompt { attribute: attribute.name.clone(), value: value.name.clone(), text });
                 }
             }
         }
+        prompts.truncate(PROMPTS_MAX);
         prompts
     }
 
@@ -124,16 +131,19 @@ impl ZeroShot {
     }
 
     /// Learns how far an attribute's confidences can be trusted from pictures whose value is known: a temperature, and the threshold for a
-    /// precision. Until then nothing that it says is a fact. Pictures with other values or embeddings of another size are passed over.
+    /// precision. Until then nothing that it says is a fact. Of a picture whose value it does not know whatever it says is wrong; embeddings
+    /// of another size are passed over.
     pub fn calibrate(&mut self, attribute: &str, rows: &[(&[f32], &str)], precision: f64) {
         let dimensions = self.dimensions;
         let Some(own) = self.attributes.get_mut(attribute) else { return };
-        let known: Vec<(Vec<f32>, usize)> = rows
+        let known: Vec<(Vec<f32>, Option<usize>)> = rows
             .iter()
             .filter(|(embedding, _)| embedding.len() == dimensions)
-            .filter_map(|(embedding, value)| Some((own.cosines(embedding), own.values.iter().position(|other| other == value)?)))
+            .map(|(embedding, value)| (own.cosines(embedding), own.values.iter().position(|other| other == value)))
+            .filter(|(cosines, _)| cosines.iter().all(|cosine| cosine.is_finite()))
             .collect();
-        if known.is_empty() {
+        (own.temperature, own.threshold, own.accuracy) = (TEMPERATURE, NEVER, 0.0);
+        if known.iter().all(|(_, truth)| truth.is_none()) {
             return;
         }
         let answers = |temperature: f32| {
@@ -143,9 +153,9 @@ impl ZeroShot {
                 .map(|(cosines, truth)| {
                     let mut shares = cosines.clone();
                     softmax(&mut shares, temperature);
-                    loss -= f64::from(shares[*truth].max(1e-9)).ln();
+                    loss -= truth.map_or(0.0, |truth| f64::from(shares[truth].max(1e-9)).ln());
                     let (said, confidence) = greatest(&shares);
-                    Answer { confidence, is_right: said == *truth }
+                    Answer { confidence, is_right: Some(said) == *truth }
                 })
                 .collect();
             (loss, answers)
@@ -156,6 +166,17 @@ impl ZeroShot {
             own.threshold = report::threshold(&answers, precision);
             own.accuracy = report::quality(&answers, own.threshold).accuracy as f32;
         }
+    }
+
+    /// What it says of an attribute as shares of `classes`, together 1; what it gives to other values is spread over all of them. `None`
+    /// where it knows the attribute not, or the embedding is of another size.
+    pub(crate) fn shares(&self, attribute: &str, embedding: &[f32], classes: &[String]) -> Option<Vec<f32>> {
+        let heard = self.hear(attribute, embedding)?;
+        let known: BTreeMap<&str, f32> = heard.shares.into_iter().collect();
+        let mut shares: Vec<f32> = classes.iter().map(|class| known.get(class.as_str()).copied().unwrap_or(0.0)).collect();
+        let rest = (1.0 - shares.iter().sum::<f32>()).max(0.0) / classes.len().max(1) as f32;
+        shares.iter_mut().for_each(|share| *share += rest);
+        Some(shares)
     }
 
     /// What it says of an attribute; `None` where it knows it not, or the embedding is of another size.
@@ -224,8 +245,37 @@ mod tests {
         zero_shot.calibrate("sleeve", &rows, 0.95);
         let heard = zero_shot.hear("sleeve", &embedding).expect("known");
         assert!(heard.threshold <= heard.shares[0].1 && heard.accuracy == 1.0, "{heard:?}");
+        let shares = zero_shot.shares("sleeve", &embedding, &["Long".to_owned(), "none".to_owned()]).expect("known");
+        assert!((shares.iter().sum::<f32>() - 1.0).abs() < 1e-5 && shares[0] > shares[1], "{shares:?}");
         assert_eq!(zero_shot.hear("sleeve", &[1.0]), None);
         assert_eq!(zero_shot.hear("colour", &embedding), None);
+    }
+
+    #[test]
+    fn of_values_that_it_does_not_know_it_is_wrong() {
+        let prompts = ZeroShot::prompts(&vocabulary());
+        let mut zero_shot = ZeroShot::new(&prompts, &vectors(&prompts)).expect("directions");
+        let embedding = [0.9, 0.5, 0.0];
+        let rows: Vec<(&[f32], &str)> = (0..80).map(|row| (&embedding[..], if row % 2 == 0 { "Long" } else { "cap" })).collect();
+        zero_shot.calibrate("sleeve", &rows, 0.95);
+        let heard = zero_shot.hear("sleeve", &embedding).expect("known");
+        assert_eq!((heard.accuracy, heard.threshold), (0.5, NEVER));
+        zero_shot.calibrate("sleeve", &rows[1..2], 0.95);
+        assert_eq!(zero_shot.hear("sleeve", &embedding).expect("known").accuracy, 0.0, "nothing vouches for it any more");
+    }
+
+    #[test]
+    fn what_is_saved_comes_back_and_damage_is_found() {
+        let prompts = ZeroShot::prompts(&vocabulary());
+        let mut zero_shot = ZeroShot::new(&prompts, &vectors(&prompts)).expect("directions");
+        zero_shot.calibrate("sleeve", &[(&[0.9, 0.5, 0.0][..], "Long")], 0.95);
+        let saved = zero_shot.save();
+        assert_eq!(ZeroShot::load(&saved).as_ref(), Ok(&zero_shot));
+        for at in (0..saved.len()).step_by(7) {
+            let mut damaged = saved.clone();
+            damaged[at] ^= 0x20;
+            assert!(ZeroShot::load(&damaged).is_err() && ZeroShot::load(&saved[..at]).is_err(), "{at}");
+        }
     }
 
     #[test]

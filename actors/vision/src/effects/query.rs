@@ -1,4 +1,5 @@
-//! Queries: a few pictures or texts. Prepared on the threads and handed to their model from there, ahead of any import.
+//! Queries: a few pictures or texts. Prepared on the threads and handed to their model from there, ahead of any import unless they are
+//! part of one.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,7 +7,7 @@ use std::time::Instant;
 use domain::ContentHash;
 use futures_util::future::join_all;
 use image::RgbImage;
-use kit::{Context, Reply, WorkError};
+use kit::{Context, Priority, Reply, WorkError};
 use protocol::vision::{Crop, EMBED_BATCH_MAX, Embedding, PictureQuery, Space, VisionError};
 use tokio::sync::oneshot;
 
@@ -68,7 +69,9 @@ pub(crate) fn answer(args: &Args, model: Option<(Arc<dyn Embedder>, Arc<SpaceFil
     let Some((embedder, file)) = model else {
         return reply.send(refuse(&VisionError::NoModel(space)));
     };
-    let query = Query { config: Arc::clone(&args.config), scheduler: args.threads.scheduler().clone(), embedder, file, context };
+    // Nobody waits at a page for what is of the catalog's own making.
+    let lane = if context.priority == Priority::Bulk { Lane::Import } else { Lane::Query };
+    let query = Query { config: Arc::clone(&args.config), scheduler: args.threads.scheduler().clone(), lane, embedder, file, context };
     tokio::spawn(async move {
         let started = Instant::now();
         let answers = join_all(ask.parts().into_iter().map(|part| query.clone().answer(part))).await;
@@ -82,6 +85,7 @@ pub(crate) fn answer(args: &Args, model: Option<(Arc<dyn Embedder>, Arc<SpaceFil
 struct Query {
     config: Arc<Config>,
     scheduler: Handle,
+    lane: Lane,
     embedder: Arc<dyn Embedder>,
     file: Arc<SpaceFile>,
     context: Context,
@@ -97,8 +101,8 @@ impl Query {
     async fn answer(self, part: Ask) -> Answers {
         let (count, deadline, fingerprint) = (part.len(), self.context.deadline, Arc::clone(&self.file.fingerprint));
         let effort = if matches!(part, Ask::Texts(..)) { Effort::Glance } else { Effort::Heavy };
-        let (scheduler, context) = (self.scheduler.clone(), self.context.clone());
-        let prepared = scheduler.run(Lane::Query, effort, &context, move |turn| self.prepare(&part, turn)).await;
+        let (scheduler, lane, context) = (self.scheduler.clone(), self.lane, self.context.clone());
+        let prepared = scheduler.run(lane, effort, &context, move |turn| self.prepare(&part, turn)).await;
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(error @ WorkError::Panicked { .. }) => return vec![Err(VisionError::Engine(error.to_string())); count],
@@ -152,7 +156,7 @@ impl Query {
                 }
             }
         }
-        let mut waiting = self.scheduler.submit(&self.embedder, Lane::Query, &self.context, inputs, Some(turn)).into_iter();
+        let mut waiting = self.scheduler.submit(&self.embedder, self.lane, &self.context, inputs, Some(turn)).into_iter();
         let lost = || Prepared::Known(Err(VisionError::Engine("the input was lost".to_owned())));
         let mut waits = |content| waiting.next().map_or_else(lost, |answer| Prepared::Waits(content, answer));
         prepared.into_iter().map(|one| one.unwrap_or_else(&mut waits)).collect()

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use attributes::{Label, Look};
+use attributes::Label;
 use domain::{ContentHash, ProductId};
 use protocol::catalog::{CatalogSnapshot, ProductRevision};
 use protocol::tags::{FactIndex, Tag};
@@ -106,7 +106,7 @@ impl Follower {
             return Ok(());
         }
         let (times, started_ms) = (self.shared.config.times(), self.shared.clock.now_ms());
-        if self.lessons.is_due(lesson::ROWS_MIN, started_ms, times) {
+        if self.has_new_words() || self.lessons.is_due(lesson::ROWS_MIN, started_ms, times) {
             lesson::learn(self, &model)?;
             self.lessons.ended(started_ms, self.shared.clock.now_ms(), times);
             self.is_stale = true;
@@ -140,8 +140,15 @@ impl Follower {
             digest: teacher.mark.rows_digest,
             corrections: teacher.mark.corrections_digest,
         }));
-        self.shared.maker.store(Arc::new(Maker::new(model.to_owned(), &self.shared.vocabulary, teacher)));
+        let words = keep::load_words(&self.shared, model).map(Arc::new);
+        self.shared.maker.store(Arc::new(Maker::new(model.to_owned(), &self.shared.vocabulary, teacher, words)));
         self.is_stale = true;
+    }
+
+    /// Whether words have come that are not in force yet.
+    fn has_new_words(&self) -> bool {
+        let maker = self.shared.maker.load();
+        maker.words.is_none() && self.shared.answered.load().as_ref().is_some_and(|answered| answered.model == maker.model)
     }
 
     /// Looks through the whole catalog and measures new pictures. What there is to learn from; `None` where there is no catalog yet, or
@@ -358,7 +365,7 @@ fn tag_one(
     if digest(&("", &known.content.0, false), &stated) != known.labels {
         return Ok(None);
     }
-    let look = Look { embedding: &picture.vector, measurements: measurements.as_ref(), zero_shot: None, stated: &stated };
+    let look = maker.look(&picture.vector, measurements.as_ref(), &stated);
     let mut tags = shared.tag(maker, &look);
     // A labelled product is no evidence for itself.
     tags.iter_mut().for_each(|tag| tag.evidence.retain(|other| other.as_str() != id));

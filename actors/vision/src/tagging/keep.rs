@@ -1,25 +1,62 @@
-//! What was learned, in a file for each image model: `teacher-<model>.state`, a length, the mark's sealed record, the state.
+//! What was learned, in files for each image model: `teacher-<model>.state`, a length, the mark's sealed record, the state; and
+//! `words-<model and vocabulary>.state`, directions of words as checked on labelled products.
 
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use attributes::Taught;
+use attributes::{Taught, ZeroShot};
 use domain::ContentHash;
 use store::{Record as _, StoreError, files};
 
 use super::records::TeacherMark;
 use super::shared::{Shared, Teacher};
+use super::words::Words;
 
-/// Files that are kept: a model that comes back finds what was learned from its vectors.
+/// Files of a kind that are kept: a model that comes back finds what was learned from its vectors.
 const FILES_MAX: usize = 4;
 /// Bytes of a file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
+/// First parts of files' names.
+const TEACHER: &str = "teacher-";
+const WORDS: &str = "words-";
+
 fn path(shared: &Shared, model: &str) -> PathBuf {
-    shared.dir.join(format!("teacher-{}.state", ContentHash::of(model.as_bytes()).to_hex()))
+    shared.dir.join(format!("{TEACHER}{}.state", ContentHash::of(model.as_bytes()).to_hex()))
+}
+
+fn words_path(shared: &Shared, model: &str) -> PathBuf {
+    let of = format!("{model}/{}", shared.vocabulary.fingerprint());
+    shared.dir.join(format!("{WORDS}{}.state", ContentHash::of(of.as_bytes()).to_hex()))
+}
+
+/// Writes directions of words: there whole or not at all.
+pub(crate) fn save_words(shared: &Shared, model: &str, words: &Words) -> Result<(), StoreError> {
+    files::create_dir(&shared.dir)?;
+    let path = words_path(shared, model);
+    let failed = |error: std::io::Error| StoreError::Io(format!("{}: {error}", path.display()).into());
+    files::publish(&path, |file| file.write_all(&words.zero_shot.save()).map_err(failed))?;
+    prune(shared, WORDS);
+    Ok(())
+}
+
+/// The directions of the vocabulary's words in a model's space, if they are there and whole.
+pub(crate) fn load_words(shared: &Shared, model: &str) -> Option<Words> {
+    let bytes = read(&words_path(shared, model))?;
+    let zero_shot =
+        ZeroShot::load(&bytes).inspect_err(|error| tracing::warn!(%error, "words are damaged; they are asked for again")).ok()?;
+    Some(Words::new(zero_shot))
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let metadata = fs::metadata(path).ok()?;
+    if metadata.len() > FILE_BYTES_MAX {
+        return None;
+    }
+    fs::read(path).inspect_err(|error| tracing::warn!(%error, "what was learned cannot be read")).ok()
 }
 
 /// Writes what was learned: there whole or not at all.
@@ -32,22 +69,17 @@ pub(crate) fn save(shared: &Shared, mark: &TeacherMark, state: &[u8]) -> Result<
         let parts = [&(sealed.len() as u32).to_le_bytes()[..], &sealed, state];
         parts.into_iter().try_for_each(|part| file.write_all(part)).map_err(|error| failed(&error))
     })?;
-    prune(shared);
+    prune(shared, TEACHER);
     Ok(())
 }
 
 /// What was learned from a model's vectors with this vocabulary, if it is there and whole.
 pub(crate) fn load(shared: &Shared, model: &str) -> Option<Arc<Teacher>> {
-    let path = path(shared, model);
-    let metadata = fs::metadata(&path).ok()?;
-    if metadata.len() > FILE_BYTES_MAX {
-        return None;
-    }
-    let bytes = fs::read(&path).inspect_err(|error| tracing::warn!(%error, "what was learned cannot be read")).ok()?;
+    let bytes = read(&path(shared, model))?;
     match parse(&bytes) {
         Ok((mark, taught)) if mark.model == model && mark.vocabulary == shared.vocabulary.fingerprint() => {
             tracing::info!(rows = mark.rows, attributes = mark.lessons.len(), "what was learned before is in force");
-            Some(Arc::new(Teacher::new(taught, mark)))
+            Some(Arc::new(Teacher { taught, mark }))
         }
         Ok(_) => None,
         Err(error) => {
@@ -68,14 +100,14 @@ fn parse(bytes: &[u8]) -> Result<(TeacherMark, Taught), String> {
     Ok((mark, taught))
 }
 
-/// Removes all but the newest files.
-fn prune(shared: &Shared) {
+/// Removes all but the newest files of a kind.
+fn prune(shared: &Shared, kind: &str) {
     let Ok(entries) = fs::read_dir(&shared.dir) else { return };
     let mut found: Vec<(SystemTime, PathBuf)> = entries
         .filter_map(|entry| {
             let entry = entry.ok()?;
-            let is_state = entry.path().extension().is_some_and(|ending| ending == "state");
-            Some((entry.metadata().ok()?.modified().ok()?, entry.path())).filter(|_| is_state)
+            let is_of_kind = entry.file_name().to_str().is_some_and(|name| name.starts_with(kind) && name.ends_with(".state"));
+            Some((entry.metadata().ok()?.modified().ok()?, entry.path())).filter(|_| is_of_kind)
         })
         .collect();
     found.sort_unstable_by(|a, b| b.cmp(a));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use attributes::{Label, Measurements, Row, TeachSettings};
+use attributes::{Label, Measurements, Row, TeachSettings, ZeroShot};
 use domain::{ContentHash, ProductId};
 use protocol::vision::Space;
 use store::StoreError;
@@ -11,7 +11,8 @@ use store::StoreError;
 use super::follower::Follower;
 use super::pace::Rows;
 use super::records::{KeptCorrections, KeptLesson, TeacherMark};
-use super::shared::{Maker, Teacher};
+use super::shared::{Maker, Shared, Teacher};
+use super::words::Words;
 use super::{keep, measure};
 
 /// Labelled products needed to learn anything.
@@ -26,6 +27,14 @@ struct Lesson {
     labels: Vec<Label>,
 }
 
+impl Lesson {
+    /// The value of an attribute; a person's word goes before the catalog's.
+    fn said(&self, attribute: &str) -> Option<&str> {
+        let own = self.labels.iter().filter(|label| label.attribute == attribute);
+        own.max_by_key(|label| label.human).map(|label| label.value.as_str())
+    }
+}
+
 /// What is learned of a product: what people said stands in place of the catalog's label.
 pub(crate) fn taught_labels(mut stated: Vec<Label>, said: Option<&KeptCorrections>) -> Vec<Label> {
     for correction in said.iter().flat_map(|said| &said.corrections) {
@@ -37,13 +46,44 @@ pub(crate) fn taught_labels(mut stated: Vec<Label>, said: Option<&KeptCorrection
     stated
 }
 
-/// Learns, and puts what was learned in force. Where nothing can be learned, what was learned before stays.
+/// Learns, and puts what was learned in force, with the words that are known by now. Where nothing can be learned, what was learned before
+/// stays.
 pub(crate) fn learn(follower: &mut Follower, model: &str) -> Result<(), StoreError> {
-    let started = Instant::now();
     let shared = Arc::clone(&follower.shared);
     let (lessons, seen) = collect(follower)?;
     // Whatever comes of these rows, they are not learned from again.
     follower.lessons.taught(Some(seen));
+    let words = words(&shared, model, &lessons);
+    let teacher = taught(&shared, model, &lessons, seen, words.as_deref());
+    let teacher = teacher.or_else(|| shared.maker.load().teacher.clone());
+    shared.maker.store(Arc::new(Maker::new(model.to_owned(), &shared.vocabulary, teacher, words)));
+    Ok(())
+}
+
+/// The directions of words, old or new, checked on what is labelled.
+fn words(shared: &Shared, model: &str, lessons: &[Lesson]) -> Option<Arc<Words>> {
+    let answered = || Some(shared.answered.load().as_ref().filter(|answered| answered.model == model)?.zero_shot.clone());
+    let known = shared.maker.load().words.as_ref().map(|words| words.zero_shot.clone());
+    let mut zero_shot: ZeroShot = known.or_else(answered)?;
+    for attribute in shared.vocabulary.attributes() {
+        let rows: Vec<(&[f32], &str)> =
+            lessons.iter().filter_map(|lesson| Some((&lesson.embedding[..], lesson.said(&attribute.name)?))).collect();
+        zero_shot.calibrate(&attribute.name, &rows, shared.config.fact_precision);
+    }
+    let words = Words::new(zero_shot);
+    if let Err(error) = keep::save_words(shared, model, &words) {
+        // In force all the same: after a restart they are asked for again.
+        tracing::error!(%error, "words could not be written");
+    }
+    Some(Arc::new(words))
+}
+
+/// What the labelled products teach; `None` where they teach nothing.
+fn taught(shared: &Shared, model: &str, lessons: &[Lesson], seen: Rows, words: Option<&Words>) -> Option<Arc<Teacher>> {
+    if (lessons.len() as u64) < ROWS_MIN {
+        return None;
+    }
+    let started = Instant::now();
     let rows: Vec<Row<'_>> = lessons
         .iter()
         .map(|lesson| Row {
@@ -56,13 +96,10 @@ pub(crate) fn learn(follower: &mut Follower, model: &str) -> Result<(), StoreErr
         .collect();
     let config = &shared.config;
     let settings = TeachSettings { precision: config.fact_precision, threads: config.threads(), ..TeachSettings::default() };
-    let (taught, learned) = match attributes::teach(&shared.vocabulary, model, &rows, &settings) {
-        Ok(taught) => taught,
-        Err(error) => {
-            tracing::warn!(%error, rows = rows.len(), "nothing was learned");
-            return Ok(());
-        }
-    };
+    let zero_shot = words.map(|words| &words.zero_shot);
+    let (taught, learned) = attributes::teach_with(zero_shot, &shared.vocabulary, model, &rows, &settings)
+        .inspect_err(|error| tracing::warn!(%error, rows = rows.len(), "nothing was learned"))
+        .ok()?;
     let state = taught.save();
     let lessons = learned.into_iter().map(|lesson| KeptLesson {
         attribute: lesson.attribute,
@@ -84,7 +121,7 @@ pub(crate) fn learn(follower: &mut Follower, model: &str) -> Result<(), StoreErr
         state: ContentHash::of(&state).0,
         lessons: lessons.collect(),
     };
-    if let Err(error) = keep::save(&shared, &mark, &state) {
+    if let Err(error) = keep::save(shared, &mark, &state) {
         // In force all the same: after a restart it is learned again.
         tracing::error!(%error, "what was learned could not be written");
     }
@@ -92,9 +129,7 @@ pub(crate) fn learn(follower: &mut Follower, model: &str) -> Result<(), StoreErr
     metrics::histogram!("gotham_tags_teach_seconds").record(seconds);
     metrics::gauge!("gotham_tags_rows_taught").set(seen.count as f64);
     tracing::info!(rows = rows.len(), attributes = mark.lessons.len(), seconds, "tags were learned");
-    let teacher = Arc::new(Teacher::new(taught, mark));
-    shared.maker.store(Arc::new(Maker::new(model.to_owned(), &shared.vocabulary, Some(teacher))));
-    Ok(())
+    Some(Arc::new(Teacher { taught, mark }))
 }
 
 /// Every labelled product, or as many as are learned from at most: those that people corrected, and a fixed part of the others.

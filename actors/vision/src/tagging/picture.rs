@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use attributes::{Look, Measurements};
+use attributes::Measurements;
 use bytes::Bytes;
 use image::RgbImage;
 use kit::{CallError, Context, WorkError};
@@ -43,7 +43,7 @@ pub(crate) async fn tagged(
     let mut maker = shared.maker.load_full();
     if maker.model != model {
         // The model has just changed: nothing was learned from its vectors yet.
-        maker = Arc::new(Maker::new(model, &shared.vocabulary, None));
+        maker = Arc::new(Maker::new(model, &shared.vocabulary, None, None));
     }
     let shared = Arc::clone(shared);
     run(tagging, context, move || tag_all(&shared, &maker, measured, answers)).await?
@@ -100,7 +100,7 @@ fn tag_all(
 }
 
 fn object(shared: &Shared, maker: &Maker, region: Crop, measurements: &Measurements, embedding: &Embedding) -> ObjectTags {
-    let look = Look { embedding: &embedding.vector, measurements: Some(measurements), zero_shot: None, stated: &[] };
+    let look = maker.look(&embedding.vector, Some(measurements), &[]);
     let (colours, colour_names) = convert::colours(measurements);
     ObjectTags { region, score: measurements.object.score, tags: shared.tag(maker, &look), colours, colour_names }
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
-use attributes::{Label, Look, Source, TagSettings, Taught, Vocabulary};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use attributes::{Label, Look, Measurements, Source, TagSettings, Taught, Vocabulary};
 use domain::{ContentHash, Product, ProductId};
 use kit::Clock;
 use protocol::catalog::CatalogReader;
@@ -18,6 +18,7 @@ use store::{Durability, Keyspace, Op, Record as _, Store, StoreError};
 use super::config::TagConfig;
 use super::records::{KeptCorrections, KeptTags, TeacherMark};
 use super::review::ReviewList;
+use super::words::{Answered, Words};
 use super::{convert, corrections};
 
 /// Records read at a time.
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) measured_by: [u8; 16],
     pub(crate) maker: ArcSwap<Maker>,
     pub(crate) review: ArcSwap<ReviewList>,
+    /// Words that a model has just told.
+    pub(crate) answered: ArcSwapOption<Answered>,
     pub(crate) counts: Counts,
     /// Products whose facts may have changed, until the index is told.
     pub(crate) untold: Mutex<BTreeSet<ProductId>>,
@@ -57,12 +60,13 @@ pub(crate) struct Counts {
     pub(crate) corrected: AtomicU64,
 }
 
-/// What makes tags: an image model, a vocabulary and, where anything was learned, a teacher.
+/// What makes tags: an image model, a vocabulary and, where there are some, a teacher and words.
 #[derive(Clone, Default)]
 pub(crate) struct Maker {
     /// Fingerprint of the image model; empty without one.
     pub(crate) model: String,
     pub(crate) teacher: Option<Arc<Teacher>>,
+    pub(crate) words: Option<Arc<Words>>,
     /// Names all of it.
     pub(crate) version: String,
 }
@@ -71,22 +75,20 @@ pub(crate) struct Maker {
 pub(crate) struct Teacher {
     pub(crate) taught: Taught,
     pub(crate) mark: TeacherMark,
-    thresholds: HashMap<String, f32>,
-}
-
-impl Teacher {
-    pub(crate) fn new(taught: Taught, mark: TeacherMark) -> Self {
-        let thresholds = taught.attributes().map(|(name, threshold)| (name.to_owned(), threshold)).collect();
-        Self { taught, mark, thresholds }
-    }
 }
 
 impl Maker {
-    pub(crate) fn new(model: String, vocabulary: &Vocabulary, teacher: Option<Arc<Teacher>>) -> Self {
+    pub(crate) fn new(model: String, vocabulary: &Vocabulary, teacher: Option<Arc<Teacher>>, words: Option<Arc<Words>>) -> Self {
         let state = teacher.as_ref().map(|teacher| teacher.mark.state).unwrap_or_default();
-        let parts = [vocabulary.fingerprint().as_bytes(), b"/", &state, b"/", model.as_bytes()].concat();
+        let mut parts = [vocabulary.fingerprint().as_bytes(), b"/", &state, b"/", model.as_bytes()].concat();
+        words.iter().for_each(|words| parts.extend_from_slice(&words.digest));
         let version = ContentHash::of(&parts).to_hex()[..16].to_owned();
-        Self { model, teacher, version }
+        Self { model, teacher, words, version }
+    }
+
+    /// Everything that is known of a picture by this maker's model.
+    pub(crate) fn look<'a>(&'a self, embedding: &'a [f32], measurements: Option<&'a Measurements>, stated: &'a [Label]) -> Look<'a> {
+        Look { embedding, measurements, zero_shot: self.words.as_ref().map(|words| (&words.zero_shot, embedding)), stated }
     }
 }
 
@@ -112,6 +114,7 @@ impl Shared {
             vocabulary,
             maker: ArcSwap::default(),
             review: ArcSwap::default(),
+            answered: ArcSwapOption::empty(),
             counts: Counts::default(),
             untold: Mutex::default(),
             correcting: Mutex::new(()),
@@ -131,17 +134,9 @@ impl Shared {
     /// What the sources say of a picture.
     pub(crate) fn tag(&self, maker: &Maker, look: &Look<'_>) -> Vec<Tag> {
         let taught = maker.teacher.as_ref().map(|teacher| &teacher.taught);
-        let settings = TagSettings::default();
-        let found = attributes::tag(&self.vocabulary, taught, look, &settings);
-        let threshold = |tag: &attributes::Tag| match tag.source {
-            Source::Human | Source::Stated => None,
-            Source::Measured => Some(settings.measured_fact_min),
-            Source::Learned | Source::ZeroShot => {
-                maker.teacher.as_ref().and_then(|teacher| teacher.thresholds.get(&tag.attribute).copied())
-            }
-        };
+        let found = attributes::tag(&self.vocabulary, taught, look, &TagSettings::default());
         let told = |tag: attributes::Tag| Tag {
-            threshold: threshold(&tag),
+            threshold: tag.threshold,
             source: match tag.source {
                 Source::Human => TagSource::Human,
                 Source::Stated => TagSource::Catalog,

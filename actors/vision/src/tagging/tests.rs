@@ -1,6 +1,7 @@
 //! Tagging with a made-up catalog and made-up vectors, step by step on a clock that the tests turn.
 
 mod house;
+mod words;
 
 use std::time::Duration;
 

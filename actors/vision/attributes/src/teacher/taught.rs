@@ -8,6 +8,7 @@ use super::probe::Probe;
 use super::projection::Projection;
 use crate::pixels::Measurements;
 use crate::vocabulary::Measure;
+use crate::zero_shot::ZeroShot;
 
 /// Neighbours named as evidence, at most.
 const EVIDENCE: usize = 3;
@@ -110,6 +111,11 @@ impl Taught {
 
     /// Guesses every learned attribute of a picture. None where the embedding has another size or a number that is none.
     pub fn guess(&self, embedding: &[f32], measurements: Option<&Measurements>) -> Vec<Guess<'_>> {
+        self.guess_with(None, embedding, measurements)
+    }
+
+    /// [`Taught::guess`] with the directions of words that it was taught with.
+    pub fn guess_with(&self, zero_shot: Option<&ZeroShot>, embedding: &[f32], measurements: Option<&Measurements>) -> Vec<Guess<'_>> {
         if embedding.len() != self.projection.dimensions || !embedding.iter().all(|value| value.is_finite()) {
             return Vec::new();
         }
@@ -118,7 +124,8 @@ impl Taught {
         let unit = neighbours::unit(code.clone(), components);
         let found = neighbours::nearest(&unit, &self.codes, components, FOUND * self.neighbours, |_, _| true);
         let near = found.into_iter().next().unwrap_or_default();
-        self.attributes.iter().map(|attribute| attribute.guess(self, &code, &near, measurements)).collect()
+        let heard = |attribute: &TaughtAttribute| zero_shot.and_then(|words| words.shares(&attribute.name, embedding, &attribute.classes));
+        self.attributes.iter().map(|attribute| attribute.guess(self, &code, &near, measurements, heard(attribute).as_deref())).collect()
     }
 }
 
@@ -128,7 +135,14 @@ impl TaughtAttribute {
         unpacked(*self.class_of.get(row)?)
     }
 
-    fn guess<'a>(&'a self, taught: &'a Taught, code: &[f32], near: &[Near], measurements: Option<&Measurements>) -> Guess<'a> {
+    fn guess<'a>(
+        &'a self,
+        taught: &'a Taught,
+        code: &[f32],
+        near: &[Near],
+        measurements: Option<&Measurements>,
+        heard: Option<&[f32]>,
+    ) -> Guess<'a> {
         let mut features = code.to_vec();
         self.block.append(measurements, &mut features);
         let scores = self.probe.scores(&features, 1);
@@ -136,7 +150,7 @@ impl TaughtAttribute {
             self.class_at(row).map(|(class, human)| (class, if human { taught.human_weight } else { 1.0 }))
         });
         let measured = self.measure.zip(measurements).and_then(|(measure, found)| features::shares(measure, found, &self.classes));
-        let shares = self.mix.shares(scores, &voted, measured.as_deref());
+        let shares = self.mix.shares(scores, &voted, measured.as_deref(), heard);
         let (first, _) = greatest(&shares);
         let bears = near.iter().filter(|near| self.class_at(near.row).is_some_and(|(class, _)| class == first));
         let evidence = bears.take(EVIDENCE).filter_map(|near| taught.products.get(near.row)).map(String::as_str).collect();

@@ -14,6 +14,7 @@ use crate::pixels::Measurements;
 use crate::random::mixed;
 use crate::report;
 use crate::vocabulary::{Measure, Vocabulary};
+use crate::zero_shot::ZeroShot;
 
 /// Rows of a label that no more than this bear are all kept.
 const RARE: usize = 20;
@@ -31,6 +32,20 @@ pub fn teach(
     rows: &[Row<'_>],
     settings: &TeachSettings,
 ) -> Result<(Taught, Vec<Lesson>), TeachError> {
+    teach_with(None, vocabulary, model, rows, settings)
+}
+
+/// [`teach`] with directions of words in the space of the embeddings: what they say of the rows gets as much weight as it has earned there.
+///
+/// # Errors
+/// As [`teach`].
+pub fn teach_with(
+    zero_shot: Option<&ZeroShot>,
+    vocabulary: &Vocabulary,
+    model: &str,
+    rows: &[Row<'_>],
+    settings: &TeachSettings,
+) -> Result<(Taught, Vec<Lesson>), TeachError> {
     check(rows, settings)?;
     let rows = chosen(rows, settings);
     let dimensions = rows.first().map_or(0, |row| row.embedding.len());
@@ -41,7 +56,7 @@ pub fn teach(
     let unit = neighbours::unit(codes.clone(), components);
     let folds: Vec<usize> = rows.iter().map(|row| (mixed(row.group) % settings.folds as u64) as usize).collect();
     let near = neighbours::nearest(&unit, &unit, components, FOUND * settings.neighbours, |query, row| folds[query] != folds[row]);
-    let class = Class { rows: &rows, codes: &codes, components, folds: &folds, near: &near, settings };
+    let class = Class { rows: &rows, codes: &codes, components, folds: &folds, near: &near, zero_shot, settings };
     let subjects: Vec<Subject<'_>> =
         vocabulary.attributes().iter().filter_map(|attribute| class.subject(&attribute.name, attribute.measured)).collect();
     // The checks of all attributes, ridges and folds are jobs of their own: the threads have something to share.
@@ -141,6 +156,7 @@ struct Class<'a> {
     components: usize,
     folds: &'a [usize],
     near: &'a [Vec<Near>],
+    zero_shot: Option<&'a ZeroShot>,
     settings: &'a TeachSettings,
 }
 
@@ -243,7 +259,7 @@ impl Class<'_> {
         let order: Vec<usize> = (0..settings.folds).flat_map(|fold| self.part(subject, fold, true)).collect();
         let truth: Vec<(usize, f32)> =
             order.iter().map(|example| (subject.examples[*example].class, subject.examples[*example].weight)).collect();
-        let (mut near, mut measured) = (Vec::new(), Vec::new());
+        let (mut near, mut measured, mut heard) = (Vec::new(), Vec::new(), Vec::new());
         for example in &order {
             let row = subject.examples[*example].row;
             near.extend(neighbours::shares(&self.near[row], settings.neighbours, &frequency, |row| {
@@ -253,18 +269,23 @@ impl Class<'_> {
                 let said = self.rows[row].measurements.and_then(|found| features::shares(measure, found, &subject.classes));
                 measured.extend(said.unwrap_or_else(|| frequency.clone()));
             }
+            let said = self.zero_shot.and_then(|words| words.shares(subject.name, self.rows[row].embedding, &subject.classes));
+            heard.extend(said.into_iter().flatten());
+        }
+        // Words that know the attribute speak of every row or, where a vector is none, of none.
+        if heard.len() != near.len() {
+            heard.clear();
         }
         let mut best: Option<(f64, f32, Mix, Vec<report::Answer>)> = None;
         for (ridge, checks) in settings.ridges.iter().zip(checks.chunks(settings.folds)) {
             let scores = checks.concat();
-            let said = Said { classes, scores: &scores, neighbours: &near, measured: &measured, truth: &truth };
+            let said = Said { classes, scores: &scores, neighbours: &near, measured: &measured, heard: &heard, truth: &truth };
             let (mix, loss) = Mix::fit(&said);
             if best.as_ref().is_none_or(|(least, ..)| loss < *least) {
                 best = Some((loss, *ridge, mix, said.answers(&mix)));
             }
         }
-        let (_, ridge, mix, answers) =
-            best.unwrap_or((0.0, settings.ridges[0], Mix { temperature: 1.0, neighbours: 0.0, measured: 0.0 }, Vec::new()));
+        let (_, ridge, mix, answers) = best.unwrap_or((0.0, settings.ridges[0], Mix::default(), Vec::new()));
         let threshold = report::threshold(&answers, settings.precision);
         let quality = report::quality(&answers, threshold);
         let lesson = Lesson { attribute: subject.name.to_owned(), rows: subject.examples.len(), classes, threshold, quality };

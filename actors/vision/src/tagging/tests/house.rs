@@ -14,11 +14,11 @@ use tempfile::TempDir;
 
 use super::super::follower::Follower;
 use super::super::shared::Shared;
-use super::super::{TagConfig, TagSources, Tagging};
+use super::super::{TagConfig, TagSources, Tagging, words};
 use crate::Config;
 use crate::logic::picture::tests::jpeg;
 
-const DIMENSIONS: usize = 8;
+pub(super) const DIMENSIONS: usize = 8;
 const START_MS: i64 = 1_700_000_000_000;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -32,6 +32,7 @@ struct World {
     is_hidden: AtomicBool,
     pictures: Mutex<HashMap<String, (Embedding, Option<bytes::Bytes>)>>,
     model: Mutex<String>,
+    reads_texts: AtomicBool,
     reads: AtomicUsize,
     /// Thumbnails that may be read before the thread is told to end.
     reads_max: AtomicUsize,
@@ -88,7 +89,8 @@ impl CatalogSnapshot for Snapshot {
 impl VisionReader for Reader {
     fn models(&self) -> Vec<ModelInfo> {
         let fingerprint = lock(&self.0.model).clone();
-        let model = ModelInfo { name: "fake".into(), space: Space::Image, dimensions: DIMENSIONS, fingerprint, reads_texts: false };
+        let reads_texts = self.0.reads_texts.load(Ordering::SeqCst);
+        let model = ModelInfo { name: "fake".into(), space: Space::Image, dimensions: DIMENSIONS, fingerprint, reads_texts };
         if model.fingerprint.is_empty() { Vec::new() } else { vec![model] }
     }
     fn thumbnail(&self, product: &str, index: usize) -> Option<Thumbnail> {
@@ -234,6 +236,16 @@ impl House {
 
     pub(super) fn model(&self, fingerprint: &str) {
         *lock(&self.world.model) = fingerprint.to_owned();
+    }
+
+    /// The model gives texts a place among pictures.
+    pub(super) fn read_texts(&self) {
+        self.world.reads_texts.store(true, Ordering::SeqCst);
+    }
+
+    /// Asks for words as the task that runs in the house does.
+    pub(super) async fn ask_words(&self) -> Result<(), String> {
+        words::ask(&self.tagging.shared, &self.nightwing).await
     }
 
     pub(super) fn thumbnail_reads(&self) -> usize {
