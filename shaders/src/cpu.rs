@@ -5,6 +5,7 @@
 //! one after the other, without padding: each weight is then read once for a group instead of once for each short text.
 
 pub(crate) mod arena;
+mod fuse;
 mod group;
 mod kernel;
 
@@ -60,7 +61,6 @@ impl Executor for CpuExecutor {
         }
         let name = plan.name().to_owned();
         let (shapes, mut constants, steps, outputs) = plan.into_parts();
-        let layout = Layout::new(&shapes, &steps, &outputs);
         let vocabulary = steps.iter().find_map(|step| match step {
             Step::Embed { words, .. } => Some(constants[words.index()].shape[0]),
             _ => None,
@@ -70,8 +70,15 @@ impl Executor for CpuExecutor {
         let length = steps.iter().map(|step| Kernel::slab_len(self.isa, step, &constants)).sum();
         let mut slab =
             Slab::new(self.storage, length).ok_or_else(|| PlanError::Plan { name, reason: format!("no memory for {length} weights") })?;
-        let prepare = |step| Kernel::prepare(self.isa, self.storage, step, &mut constants, &mut uses, &mut slab);
-        let kernels = steps.into_iter().map(prepare).collect();
+        // Only tables of words are read where the model's file has them.
+        let tables: Vec<usize> =
+            steps.iter().filter_map(|step| if let Step::Embed { words, .. } = step { Some(words.index()) } else { None }).collect();
+        let is_table = |at: usize| tables.contains(&at);
+        let units = fuse::fuse(&shapes, steps, &outputs);
+        let layout = Layout::new(&shapes, &units.iter().map(|unit| (unit.inputs(), unit.output())).collect::<Vec<_>>(), &outputs);
+        let prepare = |unit| Kernel::prepare(self.isa, self.storage, unit, &mut constants, &mut uses, &mut slab);
+        let kernels: Vec<Kernel> = units.into_iter().map(prepare).collect();
+        constants.iter_mut().enumerate().filter(|(at, _)| !is_table(*at)).for_each(|(_, constant)| constant.data.hold());
         Ok(Arc::new(CpuProgram {
             isa: self.isa,
             team: self.team.clone(),
@@ -134,7 +141,7 @@ impl Program for CpuProgram {
     }
 
     fn memory_bytes(&self) -> u64 {
-        let constants: usize = self.constants.iter().map(|constant| size_of_val(&constant.data[..])).sum();
+        let constants: usize = self.constants.iter().map(|constant| constant.data.memory_bytes()).sum();
         let packed: usize = self.kernels.iter().map(Kernel::memory_bytes).sum();
         let arenas: usize = self.arenas.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Arena::memory_bytes).sum();
         (constants + self.slab.memory_bytes() + packed + arenas) as u64
@@ -205,8 +212,8 @@ impl CpuProgram {
             self.layout.place(tensor, rows, positions * shape.channels())
         };
         for kernel in &self.kernels {
-            let [read, also] = kernel.step.inputs().map(|tensor| tensor.filter(|tensor| tensor.index() > 0).map_or(0..0, place));
-            let written = place(kernel.step.output());
+            let [read, also] = kernel.unit.inputs().map(|tensor| tensor.filter(|tensor| tensor.index() > 0).map_or(0..0, place));
+            let written = place(kernel.unit.output());
             // Empty ranges stand for tensors that a step does not have; they overlap nothing.
             let tensors = memory.get_disjoint_mut([read, also, written]).expect("a step's tensors are alive together, so they lie apart");
             let [read, also, written] = tensors;

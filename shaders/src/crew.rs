@@ -1,8 +1,10 @@
 //! Threads that share the work of one run: parts of a batch, or parts of a single step.
 //!
 //! A step of a small model takes tens of microseconds, less than it takes to start a thread, so the helpers stay: they spin for
-//! a moment after each job and sleep when no other follows. Parts are claimed one by one; the leader takes part itself and
-//! waits only for helpers that have claimed something, never for one that still sleeps.
+//! a moment after each job and sleep when no other follows. Parts are claimed one by one, each thread's own share first and in the
+//! order of the threads, so that what one step left in a core's cache is what the same core reads in the next; who is done takes
+//! from the others' shares. The leader takes part itself and waits only for helpers that have claimed something, never for one
+//! that still sleeps.
 #![allow(unsafe_code, reason = "helpers that outlive a job borrow it, and parts of one buffer are written by several threads")]
 
 use std::cell::UnsafeCell;
@@ -21,19 +23,34 @@ const HELPER: usize = 2;
 /// A piece of work in numbered parts; the second number is the worker's, 0 for the leader.
 struct Job<'a> {
     call: &'a (dyn Fn(usize, usize) + Sync),
-    next: AtomicUsize,
+    /// For each thread the next part of its share that nobody has claimed.
+    next: &'a [Padded],
     parts: usize,
 }
 
+/// A counter in a cache line of its own (two, since they are fetched in pairs).
+#[derive(Default)]
+#[repr(align(128))]
+struct Padded(AtomicUsize);
+
 impl Job<'_> {
-    /// Claims parts until none is left.
+    /// The first part of a thread's share.
+    fn first(&self, share: usize) -> usize {
+        share * self.parts / self.next.len()
+    }
+
+    /// Claims parts until none is left, the worker's own first.
     fn work(&self, worker: usize) {
-        loop {
-            let part = self.next.fetch_add(1, Ordering::Relaxed);
-            if part >= self.parts {
-                return;
+        let shares = self.next.len();
+        for share in (worker..shares).chain(0..worker) {
+            let last = self.first(share + 1);
+            loop {
+                let part = self.next[share].0.fetch_add(1, Ordering::Relaxed);
+                if part >= last {
+                    break;
+                }
+                (self.call)(part, worker);
             }
-            (self.call)(part, worker);
         }
     }
 }
@@ -183,7 +200,9 @@ impl Team {
             let Ok(helper) = helper else { break };
             helpers.push(helper);
         }
-        Crew { threads: helpers.len() + 1, lead: Some(Lead { shared: &self.shared, _helpers: helpers }) }
+        let threads = helpers.len() + 1;
+        let next = (0..threads).map(|_| Padded::default()).collect();
+        Crew { threads, lead: Some(Lead { shared: &self.shared, next, _helpers: helpers }) }
     }
 }
 
@@ -207,6 +226,7 @@ pub(crate) struct Crew<'a> {
 
 struct Lead<'a> {
     shared: &'a Shared,
+    next: Vec<Padded>,
     /// Nobody else leads meanwhile.
     _helpers: MutexGuard<'a, Vec<JoinHandle<()>>>,
 }
@@ -226,8 +246,12 @@ impl Crew<'_> {
     /// # Panics
     /// When a call does, after all have ended.
     pub(crate) fn run(&self, parts: usize, call: &(dyn Fn(usize, usize) + Sync)) {
-        let job = Job { call, next: AtomicUsize::new(0), parts };
-        let Some(Lead { shared, .. }) = self.lead.as_ref().filter(|_| parts > 1) else { return job.work(0) };
+        let Some(Lead { shared, next, .. }) = self.lead.as_ref().filter(|_| parts > 1) else {
+            return (0..parts).for_each(|part| call(part, 0));
+        };
+        let job = Job { call, next, parts };
+        // No helper is counted, so nobody else looks at the shares.
+        (0..self.threads).for_each(|share| next[share].0.store(job.first(share), Ordering::Relaxed));
         shared.has_panicked.store(false, Ordering::Relaxed);
         // SAFETY: no job is open and no helper counted, since the run before has closed its own and this one leads alone; the
         // lifetime is cut off only here, and `Closing` waits for all helpers before `job` ends.
@@ -240,6 +264,30 @@ impl Crew<'_> {
             drop(closing);
         }
         assert!(!shared.has_panicked.load(Ordering::Relaxed), "a part of the run panicked");
+    }
+
+    /// Cuts `data` into `parts` pieces of whole units of `unit` numbers, as even as may be, and calls `call(first index of the piece,
+    /// piece, room)` for each; the last unit may be shorter. `room` is as in [`Crew::chunks`].
+    pub(crate) fn pieces<T: Send>(
+        &self,
+        data: &mut [T],
+        unit: usize,
+        parts: usize,
+        scratch: &mut [f32],
+        call: impl Fn(usize, &mut [T], &mut [f32]) + Sync,
+    ) {
+        let (data, scratch) = (Parts::new(data), Parts::new(scratch));
+        let room = scratch.length / self.threads;
+        let units = data.length.div_ceil(unit.max(1));
+        let parts = parts.clamp(1, units.max(1));
+        let first = |part: usize| (part * units / parts * unit).min(data.length);
+        self.run(parts, &|part, worker| {
+            // SAFETY: as in `chunks`.
+            let (piece, room) = unsafe { (data.part(first(part)..first(part + 1)), scratch.part(worker * room..(worker + 1) * room)) };
+            if !piece.is_empty() {
+                call(first(part), piece, room);
+            }
+        });
     }
 
     /// Cuts `data` into chunks of `length` and calls `call(first index of the chunk, chunk, room)` for each, with `room` from
@@ -305,6 +353,26 @@ mod tests {
                 done[part].fetch_add(1, Ordering::Relaxed);
             });
             assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1), "round {round}");
+        }
+    }
+
+    #[test]
+    fn pieces_are_whole_units_and_nearly_even() {
+        let team = Team::new(3);
+        let crew = team.crew();
+        for (length, unit, parts) in [(0, 3, 4), (1, 3, 4), (103, 10, 4), (120, 10, 4), (7, 1, 4), (40, 10, 9)] {
+            let mut data = vec![0usize; length];
+            let sizes = Mutex::new(Vec::new());
+            let mut scratch = [0.0; 6];
+            crew.pieces(&mut data, unit, parts, &mut scratch, |first, piece, room| {
+                assert_eq!(room.len(), 2);
+                assert!(first.is_multiple_of(unit) && (piece.len().is_multiple_of(unit) || first + piece.len() == length));
+                piece.iter_mut().enumerate().for_each(|(index, value)| *value += first + index);
+                sizes.lock().expect("not poisoned").push(piece.len().div_ceil(unit));
+            });
+            assert!(data.iter().enumerate().all(|(index, value)| index == *value), "{length} in {parts}");
+            let sizes = sizes.into_inner().expect("not poisoned");
+            assert!(sizes.iter().max().zip(sizes.iter().min()).is_none_or(|(most, least)| most - least <= 1), "{sizes:?}");
         }
     }
 

@@ -25,6 +25,12 @@ pub trait Program: Send + Sync {
     /// When the input is not what the plan was made for, or the device fails; after an error the program can be run again.
     fn run(&self, input: Input<'_>) -> Result<Vec<Vec<f32>>, RunError>;
 
+    /// Whether the numbers of the model turned out to exceed half precision, so that it runs in single precision although its device
+    /// would do without.
+    fn has_left_half_precision(&self) -> bool {
+        false
+    }
+
     /// Bytes that it holds on its device between runs: the weights, and working memory kept for the next run.
     fn memory_bytes(&self) -> u64;
 }
@@ -75,6 +81,9 @@ pub enum RunError {
     /// The working memory of this batch could not be had; a smaller batch may fit.
     #[error("out of memory: {0}")]
     OutOfMemory(String),
+    /// The device is well, but cannot run this plan.
+    #[error("the device cannot run the model: {0}")]
+    Unfit(String),
     /// The device failed; the same plan on another executor may succeed.
     #[error("the device failed: {0}")]
     Device(String),

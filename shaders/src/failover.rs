@@ -1,5 +1,5 @@
 //! An executor that answers whatever happens to the graphics device: a failure moves the same call to the CPU, the device is
-//! opened again after a pause, and a batch that does not fit its memory is halved.
+//! opened again after a pause, and a batch that does not fit its memory is halved, until after a pause more is tried again.
 //!
 //! The weights stay in memory as the plan has them, so that either side can be prepared when it is needed; the CPU's packed
 //! copy is made at the first failure.
@@ -8,7 +8,7 @@ use crate::executor::{Executor, Input, Program, RunError};
 use crate::gpu::{GpuError, GpuExecutor, GpuOptions};
 use crate::plan::{Plan, PlanError, Shape};
 use crate::{CpuExecutor, kernels::stem::COLOURS};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -46,6 +46,18 @@ pub enum Notice {
         plan: String,
         /// Most items at once.
         items_max: usize,
+    },
+    /// After a pause this many items are tried at once again.
+    MoreMemory {
+        /// The plan's name.
+        plan: String,
+        /// Most items at once; `usize::MAX`: any number.
+        items_max: usize,
+    },
+    /// The plan's numbers exceed half precision: on this device it runs in single precision from now on.
+    SinglePrecision {
+        /// The plan's name.
+        plan: String,
     },
     /// The device cannot run this plan; the CPU does.
     Unfit {
@@ -256,7 +268,8 @@ impl Executor for Failover {
             plan,
             cpu: OnceLock::new(),
             gpu: Mutex::new(Prepared::Not),
-            items_max: AtomicUsize::new(usize::MAX),
+            room: Mutex::new(Room::ANY),
+            has_told_precision: AtomicBool::new(false),
         };
         // Prepared now, so that the first call finds it ready.
         if program.gpu().is_none() {
@@ -279,7 +292,39 @@ struct FailoverProgram {
     plan: Plan,
     cpu: OnceLock<Arc<dyn Program>>,
     gpu: Mutex<Prepared>,
-    items_max: AtomicUsize,
+    room: Mutex<Room>,
+    has_told_precision: AtomicBool,
+}
+
+/// How many items a plan's runs may have.
+#[derive(Clone, Copy)]
+struct Room {
+    items_max: usize,
+    /// When twice as many are tried.
+    more_at: Duration,
+    /// Between two such attempts; doubles whenever more was too much.
+    pause: Duration,
+    /// Whether this number is more than what was too many before, and has not yet stood a pause.
+    is_trial: bool,
+}
+
+impl Room {
+    const ANY: Room = Room { items_max: usize::MAX, more_at: Duration::ZERO, pause: PAUSE, is_trial: false };
+
+    /// More than before.
+    fn more(self, wanted: usize, now: Duration) -> Room {
+        let doubled = self.items_max.saturating_mul(2);
+        // What was tried before has stood the pause.
+        let pause = if self.is_trial { PAUSE } else { self.pause };
+        let items_max = if doubled < wanted { doubled } else { usize::MAX };
+        Room { items_max, more_at: now + pause, pause, is_trial: true }
+    }
+
+    /// Half of what was too many.
+    fn less(self, items: usize, now: Duration) -> Room {
+        let pause = if self.is_trial { (self.pause * 2).min(PAUSE_MAX) } else { self.pause };
+        Room { items_max: items / 2, more_at: now + pause, pause, is_trial: false }
+    }
 }
 
 impl FailoverProgram {
@@ -308,36 +353,68 @@ impl FailoverProgram {
                 Some((generation, program))
             }
             Err(error) => {
-                *prepared = Prepared::Unfit(generation);
                 drop(prepared);
-                (self.shared.listener)(&Notice::Unfit { plan: self.plan.name().to_owned(), error: error.to_string() });
+                self.unfit(generation, error.to_string());
                 None
             }
         }
+    }
+
+    /// The device of this generation cannot run the plan.
+    fn unfit(&self, generation: u64, error: String) {
+        *self.gpu.lock().unwrap_or_else(PoisonError::into_inner) = Prepared::Unfit(generation);
+        (self.shared.listener)(&Notice::Unfit { plan: self.plan.name().to_owned(), error });
     }
 
     fn run_on_cpu(&self, input: Input<'_>) -> Result<Vec<Vec<f32>>, RunError> {
         self.cpu().map_err(|error| RunError::Device(error.to_string()))?.run(input)
     }
 
+    fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Most items of a run now; more than before where that is what keeps `wanted` apart and the pause is over.
+    fn items_max(&self, wanted: usize) -> usize {
+        let now = (self.shared.clock)();
+        let mut room = self.room();
+        if wanted <= room.items_max || now < room.more_at {
+            return room.items_max;
+        }
+        *room = room.more(wanted, now);
+        let items_max = room.items_max;
+        drop(room);
+        (self.shared.listener)(&Notice::MoreMemory { plan: self.plan.name().to_owned(), items_max });
+        items_max
+    }
+
+    /// A run of so many items had not enough memory.
+    fn too_many(&self, items: usize) {
+        let now = (self.shared.clock)();
+        let mut room = self.room();
+        // Another thread may have learned more in the meantime.
+        if room.items_max <= items / 2 {
+            return;
+        }
+        *room = room.less(items, now);
+        drop(room);
+        (self.shared.listener)(&Notice::LessMemory { plan: self.plan.name().to_owned(), items_max: items / 2 });
+    }
+
     /// Runs in batches that fit the device's memory, as far as that is known; learns.
     fn run_on_gpu(&self, program: &dyn Program, input: Input<'_>) -> Result<Vec<Vec<f32>>, RunError> {
         loop {
-            let items_max = self.items_max.load(Ordering::Relaxed);
+            let items_max = self.items_max(count(self.plan.input(), input));
             let error = match run_parts(program, self.plan.input(), input, items_max) {
                 Err(RunError::OutOfMemory(error)) => error,
                 other => return other,
             };
             let items = items_max.min(count(self.plan.input(), input));
-            let halved = items / 2;
             self.shared.device().memory_shortages += 1;
-            if halved == 0 {
+            if items < 2 {
                 return Err(RunError::OutOfMemory(error));
             }
-            // Another thread may have learned more in the meantime.
-            if self.items_max.fetch_min(halved, Ordering::Relaxed) > halved {
-                (self.shared.listener)(&Notice::LessMemory { plan: self.plan.name().to_owned(), items_max: halved });
-            }
+            self.too_many(items);
         }
     }
 }
@@ -348,15 +425,29 @@ impl Program for FailoverProgram {
         match self.run_on_gpu(program.as_ref(), input) {
             Ok(results) => {
                 self.shared.succeeded(generation);
+                if program.has_left_half_precision() && !self.has_told_precision.swap(true, Ordering::Relaxed) {
+                    (self.shared.listener)(&Notice::SinglePrecision { plan: self.plan.name().to_owned() });
+                }
                 Ok(results)
             }
             Err(RunError::Device(error)) => {
                 self.shared.failed(generation, &error);
                 self.run_on_cpu(input)
             }
+            Err(RunError::Unfit(error)) => {
+                self.unfit(generation, error);
+                self.run_on_cpu(input)
+            }
             // Not even one item fits: the device is left as it is, since others may use it well.
             Err(RunError::OutOfMemory(_)) => self.run_on_cpu(input),
             Err(refused) => Err(refused),
+        }
+    }
+
+    fn has_left_half_precision(&self) -> bool {
+        match &*self.gpu.lock().unwrap_or_else(PoisonError::into_inner) {
+            Prepared::Ready(_, program) => program.has_left_half_precision(),
+            _ => false,
         }
     }
 

@@ -14,6 +14,7 @@ mod embed;
 mod engine;
 mod executor;
 mod gemm;
+mod guard;
 mod layernorm;
 mod layout;
 mod lower;

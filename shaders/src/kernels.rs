@@ -4,6 +4,7 @@ pub(crate) mod activation;
 pub(crate) mod arrange;
 pub(crate) mod attend;
 pub(crate) mod attention;
+pub(crate) mod chain;
 pub(crate) mod conv;
 pub(crate) mod depthwise;
 pub(crate) mod elementwise;

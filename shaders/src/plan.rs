@@ -3,11 +3,11 @@
 //! A plan is valid by construction: [`Plan`] grows one step at a time, each step's shapes are checked when it is added, and
 //! its fields cannot be changed afterwards. The batch, and for texts the length of each, are open until a run.
 
-use std::sync::Arc;
-
 mod build;
 mod check;
+mod data;
 mod step;
+pub use data::{Bytes, Data, Floats, Stored};
 pub use step::Step;
 
 /// Greatest extent of a map's side.
@@ -121,7 +121,7 @@ pub struct Constant {
     /// Row-major, outermost first.
     pub shape: Vec<usize>,
     /// The numbers.
-    pub data: Arc<[f32]>,
+    pub data: Data,
 }
 
 /// Why a model does not make a plan.
@@ -190,12 +190,21 @@ impl Plan {
     /// # Errors
     /// When `data` does not fill `shape` exactly, or is empty or too large.
     pub fn constant(&mut self, name: impl Into<String>, shape: &[usize], data: Vec<f32>) -> Result<ConstantId, PlanError> {
+        self.table(name, shape, data.into())
+    }
+
+    /// Adds a constant that may lie in the model's file: worth it for words, of which a run reads few. All others are read when the
+    /// plan is prepared.
+    ///
+    /// # Errors
+    /// As for [`Plan::constant`].
+    pub fn table(&mut self, name: impl Into<String>, shape: &[usize], data: Data) -> Result<ConstantId, PlanError> {
         let name = name.into();
         let floats = shape.iter().try_fold(1usize, |product, side| product.checked_mul(*side));
         if floats != Some(data.len()) || data.is_empty() || data.len() > CONSTANT_FLOATS_MAX || self.constants.len() >= TENSORS_MAX {
             return Err(PlanError::Constant { name, shape: shape.to_vec(), floats: data.len() });
         }
-        self.constants.push(Constant { name, shape: shape.to_vec(), data: data.into() });
+        self.constants.push(Constant { name, shape: shape.to_vec(), data });
         Ok(ConstantId(self.constants.len() as u32 - 1))
     }
 

@@ -107,6 +107,11 @@ pub(crate) fn note(notice: &Notice) {
             metrics::counter!("gotham_vision_retries_total", "reason" => "out_of_memory").increment(1);
             tracing::warn!(model = plan, items_max, "the GPU ran out of memory: its batches are smaller from now on");
         }
+        Notice::MoreMemory { plan, items_max } => tracing::info!(model = plan, items_max, "larger batches are tried on the GPU again"),
+        Notice::SinglePrecision { plan } => {
+            metrics::counter!("gotham_vision_single_precision_total").increment(1);
+            tracing::warn!(model = plan, "the numbers of this model exceed half precision: it runs in single precision on the GPU");
+        }
         Notice::Unfit { plan, error } => tracing::warn!(model = plan, error, "the GPU cannot run this model: the CPU does"),
     }
 }

@@ -10,7 +10,7 @@ use crate::devices::{Device, DeviceState, Devices, Remembering};
 use crate::logic::picture::Pixels;
 use crate::logic::preprocessing::Preprocessing;
 use crate::logic::schedule::Place;
-use crate::models::{self, ImageModel, LoadedModel, ModelError, ModelFiles};
+use crate::models::{self, ImageModel, LoadedModel, ModelError, ModelFiles, WeightFile};
 use crate::packages::{Manager, Manifest, ModelPackage};
 
 /// One input of a model.
@@ -160,21 +160,22 @@ impl ModelSource for InstalledModels {
 
 /// Reads a model's files and builds what runs it.
 pub(crate) fn open(device: &Arc<dyn Device>, package: &ModelPackage, folder: &Path) -> Result<Arc<dyn Embedder>, String> {
-    let read = |ending: &str| {
-        let file =
-            package.files.iter().find(|file| file.name.ends_with(ending)).ok_or_else(|| format!("the manifest names no {ending} file"))?;
-        std::fs::read(folder.join(&file.name)).map_err(|error| format!("{}: {error}", file.name))
+    let path = |ending: &str| {
+        let file = package.files.iter().find(|file| file.name.ends_with(ending));
+        file.map(|file| folder.join(&file.name)).ok_or_else(|| format!("the manifest names no {ending} file"))
     };
+    let weights = |ending: &str| WeightFile::open(&path(ending)?).map_err(|error| format!("{ending}: {error}"));
     let text = |error: ModelError| error.to_string();
     let executor = Remembering::new(device.as_ref());
     let model = match (package.manager, package.space) {
         (Manager::Folder, _) => models::load(&ModelFiles::new(folder), &executor).map_err(text)?,
         (Manager::Pip, Space::Image) => {
-            let model = models::load_image_model_for(&executor, &read(".pth")?, package.retrieval).map_err(text)?;
+            let model = models::load_image_model_for(&executor, &weights(".pth")?, package.retrieval).map_err(text)?;
             LoadedModel { image: Some(model), text: None }
         }
         (Manager::Pip, Space::Text) => {
-            let model = models::load_text_model_on(&executor, &read(".safetensors")?, &read(".json")?).map_err(text)?;
+            let tokenizer = std::fs::read(path(".json")?).map_err(|error| format!(".json: {error}"))?;
+            let model = models::load_text_model_on(&executor, &weights(".safetensors")?, &tokenizer).map_err(text)?;
             LoadedModel { image: None, text: Some(model) }
         }
     };
@@ -226,7 +227,11 @@ impl Embedder for Loaded {
     }
 
     fn device(&self) -> DeviceState {
-        self.device.state()
+        let state = self.device.state();
+        if self.programs.iter().any(|program| program.has_left_half_precision()) {
+            return DeviceState { name: format!("{}, this model in single precision", state.name), ..state };
+        }
+        state
     }
 
     fn memory_bytes(&self) -> u64 {

@@ -3,15 +3,18 @@
 //! A loaded model is shared between threads; each call takes its working memory from the program's pool.
 
 mod bert;
+mod convnet;
 mod efficientnet_lite;
 mod encoder;
 mod folder;
+mod mobilenet;
 mod onnx;
 mod pickle;
 mod preprocessor;
 mod tensors;
 mod tokenizer;
 mod towers;
+mod weights;
 
 #[cfg(test)]
 mod parity;
@@ -23,6 +26,7 @@ pub use folder::{LoadedModel, ModelFiles, load};
 use shaders::{Executor, Input, PlanError, Program, RunError};
 use std::sync::Arc;
 use tokenizer::{Rules, TextTokenizer};
+pub use weights::WeightFile;
 
 /// Why a model's files make no model, or a model refused an input.
 #[derive(Debug, thiserror::Error)]
@@ -184,19 +188,19 @@ pub(crate) fn preprocessing_of(name: &str) -> Option<Preprocessing> {
     efficientnet_lite::FAMILY.iter().find(|member| member.name == name).map(efficientnet_lite::Architecture::preprocessing)
 }
 
-/// Loads an image model of the EfficientNet-Lite family from the bytes of its `.pth` file, as it was published.
+/// Loads an image model of the EfficientNet-Lite family from its `.pth` file, as it was published.
 ///
 /// # Errors
-/// When the bytes are not that model, or the executor cannot run it.
-pub fn load_image_model_on(executor: &dyn Executor, weights: &[u8]) -> Result<ImageModel, ModelError> {
+/// When the file is not that model, or the executor cannot run it.
+pub fn load_image_model_on(executor: &dyn Executor, weights: &WeightFile) -> Result<ImageModel, ModelError> {
     load_image_model_for(executor, weights, None)
 }
 
 /// The same for comparing pictures, or as it was published.
 ///
 /// # Errors
-/// When the bytes are not that model, or the executor cannot run it.
-pub fn load_image_model_for(executor: &dyn Executor, weights: &[u8], retrieval: Option<Retrieval>) -> Result<ImageModel, ModelError> {
+/// When the file is not that model, or the executor cannot run it.
+pub fn load_image_model_for(executor: &dyn Executor, weights: &WeightFile, retrieval: Option<Retrieval>) -> Result<ImageModel, ModelError> {
     let tensors = pickle::read(weights)?;
     // A file of no member fails at the first tensor that it lacks.
     let member = efficientnet_lite::recognise(&tensors).unwrap_or(&efficientnet_lite::FAMILY[0]);
@@ -205,11 +209,11 @@ pub fn load_image_model_for(executor: &dyn Executor, weights: &[u8], retrieval: 
     Ok(ImageModel { is_rooted: retrieval.is_some_and(|retrieval| retrieval.rooted), ..model })
 }
 
-/// Loads the default text model, all-MiniLM-L6-v2, from the bytes of `model.safetensors` and `tokenizer.json`.
+/// Loads the default text model, all-MiniLM-L6-v2, from `model.safetensors` and the bytes of `tokenizer.json`.
 ///
 /// # Errors
-/// When the bytes are not that model, or the executor cannot run it.
-pub fn load_text_model_on(executor: &dyn Executor, weights: &[u8], tokenizer_json: &[u8]) -> Result<TextModel, ModelError> {
+/// When the file is not that model, or the executor cannot run it.
+pub fn load_text_model_on(executor: &dyn Executor, weights: &WeightFile, tokenizer_json: &[u8]) -> Result<TextModel, ModelError> {
     let tokenizer = TextTokenizer::new(tokenizer_json, Rules { length_max: MINI_LM_LENGTH_MAX, ..Rules::default() })?;
     let (plan, length_max) = bert::plan(&bert::Architecture::mini_lm_l6(), tensors::from_safetensors(weights)?, MINI_LM_LENGTH_MAX)?;
     let dimensions = output_width(&plan);

@@ -16,10 +16,11 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Places all tensors of a plan.
-    pub(crate) fn new(shapes: &[Shape], steps: &[Step], outputs: &[TensorId]) -> Layout {
-        let lengths: Vec<usize> = shapes.iter().map(|shape| floats(*shape)).collect();
-        let places = pack(&lengths, &lives(shapes.len(), steps, outputs));
+    /// Places all tensors that something reads or writes.
+    pub(crate) fn new(shapes: &[Shape], uses: &[Use], outputs: &[TensorId]) -> Layout {
+        let lives = lives(shapes.len(), uses, outputs);
+        let lengths: Vec<usize> = shapes.iter().zip(&lives).map(|(shape, life)| if life.is_empty() { 0 } else { floats(*shape) }).collect();
+        let places = pack(&lengths, &lives);
         Layout { floats: places.iter().map(|place| place.end).max().unwrap_or(0), places }
     }
 
@@ -59,17 +60,25 @@ pub(crate) fn pack(lengths: &[usize], lives: &[Range<usize>]) -> Vec<Range<usize
     places
 }
 
-/// From the step that writes a tensor to the last that reads it; outputs live to the end.
-pub(crate) fn lives(tensors: usize, steps: &[Step], outputs: &[TensorId]) -> Vec<Range<usize>> {
+/// What one kernel reads, and what it writes.
+pub(crate) type Use = ([Option<TensorId>; 2], TensorId);
+
+/// What each step reads and writes.
+pub(crate) fn uses(steps: &[Step]) -> Vec<Use> {
+    steps.iter().map(|step| (step.inputs(), step.output())).collect()
+}
+
+/// From the kernel that writes a tensor to the last that reads it; outputs live to the end.
+pub(crate) fn lives(tensors: usize, uses: &[Use], outputs: &[TensorId]) -> Vec<Range<usize>> {
     let mut lives = vec![0..0; tensors];
-    for (index, step) in steps.iter().enumerate() {
-        lives[step.output().index()] = index..index + 1;
-        for input in step.inputs().into_iter().flatten() {
+    for (index, (inputs, output)) in uses.iter().enumerate() {
+        lives[output.index()] = index..index + 1;
+        for input in inputs.iter().flatten() {
             lives[input.index()].end = index + 1;
         }
     }
     for output in outputs {
-        lives[output.index()].end = steps.len() + 1;
+        lives[output.index()].end = uses.len() + 1;
     }
     lives
 }
@@ -137,7 +146,7 @@ mod tests {
                 let residual = all.iter().find(|(other, other_width)| *other_width == width && *other != from).map(|(other, _)| *other);
                 all.push((plan.gemm(from, weight, bias, Activation::None, residual).expect("valid"), width));
             }
-            let layout = Layout::new(plan.tensors(), plan.steps(), plan.outputs());
+            let layout = Layout::new(plan.tensors(), &uses(plan.steps()), plan.outputs());
             for (index, step) in plan.steps().iter().enumerate() {
                 let output = step.output().index();
                 let later = &plan.steps()[index..];
@@ -161,7 +170,7 @@ mod tests {
         for _ in 0..9 {
             at = plan.layernorm(at, gain, gain, 0.0).expect("valid");
         }
-        assert_eq!(Layout::new(plan.tensors(), plan.steps(), &[]).floats, 64);
+        assert_eq!(Layout::new(plan.tensors(), &uses(plan.steps()), &[]).floats, 64);
     }
 
     #[test]

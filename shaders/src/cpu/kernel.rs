@@ -1,33 +1,34 @@
 //! One step of a plan made ready for an instruction set, and how it is run on one group.
 #![allow(unsafe_code, reason = "threads write one tensor, each in columns of its own")]
 
+use super::fuse::Unit;
 use super::group::GroupInput;
 use crate::crew::Crew;
 use crate::kernels::arrange::arrange;
 use crate::kernels::attend::{self, attend};
 use crate::kernels::attention::{self, Attention, attention};
+use crate::kernels::chain::{self, Chain, Dense, chain};
 use crate::kernels::conv::{self, Conv, conv};
 use crate::kernels::depthwise::{Depthwise, depthwise};
 use crate::kernels::elementwise::pairwise;
-use crate::kernels::embed::embed;
+use crate::kernels::embed::{embed, embed_data};
 use crate::kernels::gemm::{Product, gemm, gemm_columns, panel_columns};
 use crate::kernels::layernorm::layernorm;
 use crate::kernels::normalize::normalize;
-use crate::kernels::number::{Numbers, Storage, View};
+use crate::kernels::number::{Numbers, Storage};
 use crate::kernels::pool::mean;
 use crate::kernels::scale::scale;
 use crate::kernels::stem::{self, Stem, Table, stem};
 use crate::kernels::take::take;
 use crate::kernels::target::Target;
 use crate::kernels::weights::{Slab, Weights, halves, slab_len};
-use crate::plan::{Constant, ConstantId, Shape, Step, TensorId};
+use crate::plan::{Constant, ConstantId, Data, Shape, Step, TensorId};
 use crate::simd::Isa;
 use std::ops::Range;
-use std::sync::Arc;
 
-/// A step with its constants in the layout of the instruction set.
+/// A step, or several that run together, with the constants in the layout of the instruction set.
 pub(super) struct Kernel {
-    pub(super) step: Step,
+    pub(super) unit: Unit,
     prepared: Prepared,
 }
 
@@ -38,6 +39,8 @@ enum Prepared {
     Stem(Weights, Box<Table>),
     /// Word embeddings that are not kept as the plan has them.
     Words(Numbers),
+    /// The products around a filter.
+    Chain(Option<Weights>, Weights),
 }
 
 /// Parts of a step for each thread: more than one, so that a thread that is slower or comes later leaves some to the others.
@@ -45,6 +48,9 @@ const PARTS_PER_THREAD: usize = 2;
 
 /// Rows of one part of a product are a multiple of this, so that tiles are full.
 const ROWS_STEP: usize = 8;
+
+/// Fewest positions of a map of which every thread takes a band.
+const BAND_ROWS_MIN: usize = 32;
 
 /// What the kernels of one program share.
 #[derive(Clone, Copy)]
@@ -74,7 +80,10 @@ impl<'a> Context<'a> {
     }
 
     fn constant(self, id: ConstantId) -> &'a [f32] {
-        &self.constants[id.index()].data
+        match &self.constants[id.index()].data {
+            Data::Held(numbers) => numbers,
+            Data::Stored(_) => unreachable!("prepare holds all but tables of words"),
+        }
     }
 
     /// Calls `each` with the numbers that every item has in the tensor read and in the one written.
@@ -86,16 +95,15 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Rows of one part of `rows`, a multiple of `step`.
-    fn part_rows(self, rows: usize, step: usize) -> usize {
-        let parts = if self.crew.threads() == 1 { 1 } else { self.crew.threads() * PARTS_PER_THREAD };
-        rows.div_ceil(parts).next_multiple_of(step).max(step)
+    /// Into how many parts a step is cut.
+    fn parts(self) -> usize {
+        if self.crew.threads() == 1 { 1 } else { self.crew.threads() * PARTS_PER_THREAD }
     }
 
-    /// Cuts what is written into parts of whole rows of `width` numbers and calls `each(range of numbers, part)` for each.
+    /// Cuts what is written into parts of whole rows of `width` numbers, a multiple of `step` of them, and calls
+    /// `each(range of numbers, part)` for each.
     fn rows(self, width: usize, step: usize, written: &mut [f32], each: impl Fn(Range<usize>, &mut [f32]) + Sync) {
-        let length = self.part_rows(written.len() / width, step) * width;
-        self.crew.chunks(written, length, &mut [], |first, part, _| each(first..first + part.len(), part));
+        self.crew.pieces(written, width * step, self.parts(), &mut [], |first, part, _| each(first..first + part.len(), part));
     }
 }
 
@@ -115,32 +123,41 @@ impl Kernel {
     pub(super) fn prepare(
         isa: Isa,
         storage: Storage,
-        step: Step,
+        unit: Unit,
         constants: &mut [Constant],
         uses: &mut [usize],
         slab: &mut Slab,
     ) -> Kernel {
-        let mut weights =
-            |weight: ConstantId, bias: ConstantId| slab.add(isa, &constants[weight.index()].data, &constants[bias.index()].data);
-        let (prepared, replaced) = match &step {
-            Step::Gemm { weight, bias, .. } | Step::Conv { weight, bias, .. } => {
-                (Prepared::Product(weights(*weight, *bias)), [Some(*weight), Some(*bias)])
+        let mut replaced = Vec::new();
+        let mut product = |step: &Step| match step {
+            Step::Gemm { weight, bias, .. } | Step::Conv { weight, bias, .. } | Step::Stem { weight, bias, .. } => {
+                replaced.extend([*weight, *bias]);
+                slab.add(isa, &constants[weight.index()].data.numbers(), &constants[bias.index()].data.numbers())
             }
-            Step::Stem { weight, bias, normalisation, .. } => {
-                (Prepared::Stem(weights(*weight, *bias), Box::new(normalisation.table())), [Some(*weight), Some(*bias)])
-            }
-            Step::Embed { words, .. } if storage == Storage::F16 && uses[words.index()] == 1 => {
-                (Prepared::Words(halves(&constants[words.index()].data)), [Some(*words), None])
-            }
-            _ => (Prepared::Nothing, [None, None]),
+            step => unreachable!("{} is no product", step.kernel()),
         };
-        for id in replaced.into_iter().flatten() {
+        let prepared = match &unit {
+            Unit::Chain { expand, project, .. } => {
+                let expand = expand.as_ref().map(&mut product);
+                Prepared::Chain(expand, product(project))
+            }
+            Unit::One(step @ (Step::Gemm { .. } | Step::Conv { .. })) => Prepared::Product(product(step)),
+            Unit::One(step @ Step::Stem { normalisation, .. }) => Prepared::Stem(product(step), Box::new(normalisation.table())),
+            Unit::One(Step::Embed { words, .. })
+                if storage == Storage::F16 && uses[words.index()] == 1 && matches!(constants[words.index()].data, Data::Held(_)) =>
+            {
+                replaced.push(*words);
+                Prepared::Words(halves(&constants[words.index()].data.numbers()))
+            }
+            Unit::One(_) => Prepared::Nothing,
+        };
+        for id in replaced {
             uses[id.index()] -= 1;
             if uses[id.index()] == 0 {
-                constants[id.index()].data = Arc::default();
+                constants[id.index()].data = Data::default();
             }
         }
-        Kernel { step, prepared }
+        Kernel { unit, prepared }
     }
 
     /// Bytes of what is prepared, beside the slab.
@@ -150,12 +167,17 @@ impl Kernel {
             Prepared::Product(weights) => size_of_val(weights.bias()),
             Prepared::Stem(weights, table) => size_of_val(weights.bias()) + size_of_val(&**table),
             Prepared::Words(words) => words.memory_bytes(),
+            Prepared::Chain(expand, project) => expand.iter().chain([project]).map(|weights| size_of_val(weights.bias())).sum(),
         }
     }
 
     /// Floats of scratch that each thread needs for a group.
     pub(super) fn scratch(&self, context: Context<'_>) -> usize {
-        match &self.step {
+        let step = match &self.unit {
+            Unit::Chain { expand, filter, .. } => return scratch_of_chain(context, filter, expand.is_some()),
+            Unit::One(step) => step,
+        };
+        match step {
             Step::Stem { window, .. } => stem::scratch_len(*window),
             Step::Conv { window, input, .. } => conv::patch_scratch_len(window.kernel * window.kernel * context.channels(*input)),
             Step::Attention { heads, output, .. } => {
@@ -168,19 +190,26 @@ impl Kernel {
     }
 
     pub(super) fn run(&self, context: Context<'_>, tensors: Tensors<'_>, scratch: &mut [f32]) {
-        match &self.prepared {
-            Prepared::Product(weights) | Prepared::Stem(weights, _) => self.run_product(context, weights, tensors, scratch),
-            Prepared::Nothing | Prepared::Words(_) => self.run_plain(context, tensors, scratch),
+        match (&self.unit, &self.prepared) {
+            (Unit::Chain { expand, filter, project }, Prepared::Chain(first, last)) => {
+                run_chain(context, expand.as_ref().zip(first.as_ref()), filter, (project, last), tensors, scratch);
+            }
+            (Unit::One(step), Prepared::Product(weights) | Prepared::Stem(weights, _)) => {
+                self.run_product(context, step, weights, tensors, scratch);
+            }
+            (Unit::One(step), _) => self.run_plain(context, step, tensors, scratch),
+            (Unit::Chain { .. }, _) => unreachable!("prepare packs the weights of a chain"),
         }
     }
 
-    fn run_product(&self, context: Context<'_>, weights: &Weights, tensors: Tensors<'_>, scratch: &mut [f32]) {
+    fn run_product(&self, context: Context<'_>, step: &Step, weights: &Weights, tensors: Tensors<'_>, scratch: &mut [f32]) {
         let Context { isa, crew, .. } = context;
         let Tensors { read, also, written } = tensors;
         let (panels, bias) = (weights.panels(context.slab), weights.bias());
-        match &self.step {
-            Step::Gemm { activation, residual, .. } => {
-                run_gemm(context, Product::rows_of(read, panels, bias, *activation, residual.map(|_| also)), written);
+        match step {
+            Step::Gemm { activation, residual, output, .. } => {
+                let product = Product::rows_of(read, panels, bias, *activation, residual.map(|_| also));
+                run_gemm(context, context.shape(*output), product, written);
             }
             Step::Conv { input, window, activation, .. } => {
                 let Shape::Map { height, width, channels } = context.shape(*input) else {
@@ -202,16 +231,17 @@ impl Kernel {
         }
     }
 
-    fn run_plain(&self, context: Context<'_>, tensors: Tensors<'_>, scratch: &mut [f32]) {
+    fn run_plain(&self, context: Context<'_>, step: &Step, tensors: Tensors<'_>, scratch: &mut [f32]) {
         let Context { isa, .. } = context;
         let Tensors { read, also, .. } = tensors;
-        match &self.step {
+        match step {
             Step::Depthwise { input, weight, bias, window, activation, .. } => {
                 let Shape::Map { height, width, channels } = context.shape(*input) else {
                     unreachable!("the plan checks that depthwise reads a map")
                 };
                 let (weight, bias) = (context.constant(*weight), context.constant(*bias));
-                let job = Depthwise { input: read, height, width, channels, window: *window, weight, bias, activation: *activation };
+                let job =
+                    Depthwise { input: read, first: 0, height, width, channels, window: *window, weight, bias, activation: *activation };
                 let row = window.output(width) * channels;
                 context.rows(row, 1, tensors.written, |numbers, part| depthwise(isa, job, numbers.start / row, part));
             }
@@ -232,12 +262,13 @@ impl Kernel {
                 let GroupInput::Texts(texts) = context.input else { unreachable!("the plan checks that embed reads tokens") };
                 let (width, shape) = (context.channels(*output), context.shape(*output));
                 let positions = context.constant(*positions);
-                let words = match &self.prepared {
-                    Prepared::Words(words) => words.view(),
-                    _ => View::F32(context.constant(*words)),
-                };
+                let table = &context.constants[words.index()].data;
                 for (text, segment) in texts.iter().zip(context.input.segments(shape)) {
-                    embed(isa, text, words, positions, width, &mut tensors.written[segment.start * width..segment.end * width]);
+                    let written = &mut tensors.written[segment.start * width..segment.end * width];
+                    match &self.prepared {
+                        Prepared::Words(words) => embed(isa, text, words.view(), positions, width, written),
+                        _ => embed_data(isa, text, table, positions, width, written),
+                    }
                 }
             }
             Step::Mean { input, output } => context.items([*input, *output], tensors, |read, written| mean(isa, read, written)),
@@ -260,24 +291,85 @@ impl Kernel {
     }
 }
 
+/// The map that a filter reads.
+fn filtered(context: Context<'_>, filter: &Step) -> [usize; 3] {
+    match filter {
+        Step::Depthwise { input, .. } => match context.shape(*input) {
+            Shape::Map { height, width, channels } => [height, width, channels],
+            shape => unreachable!("the plan checks that depthwise reads a map, not {shape:?}"),
+        },
+        step => unreachable!("{} is no filter", step.kernel()),
+    }
+}
+
+fn scratch_of_chain(context: Context<'_>, filter: &Step, expands: bool) -> usize {
+    let (Step::Depthwise { window, .. }, [_, width, wide]) = (filter, filtered(context, filter)) else { return 0 };
+    chain::scratch_len(width, wide, *window, expands)
+}
+
+fn run_chain(
+    context: Context<'_>,
+    expand: Option<(&Step, &Weights)>,
+    filter: &Step,
+    project: (&Step, &Weights),
+    tensors: Tensors<'_>,
+    scratch: &mut [f32],
+) {
+    let dense = |(step, weights): (&Step, &Weights)| match step {
+        Step::Gemm { activation, residual, .. } => (weights.panels(context.slab), *activation, *residual),
+        step => unreachable!("{} is no product", step.kernel()),
+    };
+    let (Step::Depthwise { input, weight, bias, window, activation, .. }, [height, width, _]) = (filter, filtered(context, filter)) else {
+        return;
+    };
+    let first = match expand {
+        Some((Step::Gemm { input, .. }, _)) => *input,
+        _ => *input,
+    };
+    let (panels, curve, residual) = dense(project);
+    let (read, also) = (tensors.read, tensors.also);
+    let job = Chain {
+        input: read,
+        height,
+        width,
+        expand: expand.map(|expand| {
+            let (panels, activation, _) = dense(expand);
+            Dense { panels, bias: expand.1.bias(), activation }
+        }),
+        window: *window,
+        weight: context.constant(*weight),
+        bias: context.constant(*bias),
+        activation: *activation,
+        project: Dense { panels, bias: project.1.bias(), activation: curve },
+        residual: residual.map(|residual| if residual == first { read } else { also }),
+    };
+    // Where the wide map is made on the way, the rows at the edge of each band are made twice.
+    let parts = if expand.is_some() { context.crew.threads() } else { context.parts() };
+    chain(context.isa, context.crew, job, parts, scratch, tensors.written);
+}
+
 /// One product on the crew's threads: cut into rows or, where reading the weights costs more than reading the input, into
 /// columns.
-fn run_gemm(context: Context<'_>, product: Product<'_>, written: &mut [f32]) {
+fn run_gemm(context: Context<'_>, shape: Shape, product: Product<'_>, written: &mut [f32]) {
     let Context { isa, crew, .. } = context;
     let (depth, columns, panel) = (product.panels.depth, product.panels.columns, panel_columns(isa));
-    if crew.threads() == 1 || columns <= product.rows || columns <= panel {
+    // A map stays in bands, each in one core's cache from step to step.
+    let is_cut_into_rows = if matches!(shape, Shape::Map { .. }) { product.rows >= BAND_ROWS_MIN } else { columns <= product.rows };
+    if crew.threads() == 1 || columns <= panel || is_cut_into_rows {
         return context.rows(columns, ROWS_STEP, written, |numbers, part| {
             let rows = numbers.start / columns..numbers.end / columns;
             let input = &product.input[rows.start * depth..rows.end * depth];
             gemm(isa, Product { rows: rows.len(), input, residual: product.residual.map(|residual| &residual[numbers]), ..product }, part);
         });
     }
-    let length = context.part_rows(columns.div_ceil(panel), 1) * panel;
+    let panels = columns.div_ceil(panel);
+    let parts = context.parts().min(panels);
+    let first = |part: usize| (part * panels / parts * panel).min(columns);
     let target = Target::new(written);
-    crew.run(columns.div_ceil(length), &|part, _| {
+    crew.run(parts, &|part, _| {
         // SAFETY: each part is other columns.
         let target = unsafe { target.copy() };
-        gemm_columns(isa, product, [part * length, ((part + 1) * length).min(columns)], target);
+        gemm_columns(isa, product, [first(part), first(part + 1)], target);
     });
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::gpu::{AdapterChoice, Precision};
 use crate::synthetic::{small_text, small_texts};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 /// What the pretended device does with its next runs; when empty it works.
 #[derive(Default)]
@@ -16,6 +16,7 @@ struct Script {
     opened: AtomicUsize,
     largest: AtomicUsize,
     unfit: bool,
+    leaves_half: AtomicBool,
 }
 
 /// Runs on the CPU, as the script says.
@@ -52,6 +53,10 @@ impl Program for PretendedProgram {
 
     fn memory_bytes(&self) -> u64 {
         7
+    }
+
+    fn has_left_half_precision(&self) -> bool {
+        self.0.leaves_half.load(Ordering::Relaxed)
     }
 }
 
@@ -184,6 +189,56 @@ fn full_memory_halves_the_batch_and_is_remembered() {
     let state = house.failover.state();
     assert_eq!((state.backend, state.memory_shortages, state.failures), (Backend::Gpu, 2, 0));
     assert_eq!(script.largest.load(Ordering::Relaxed), 3);
+}
+
+#[test]
+fn more_is_tried_after_a_pause_that_doubles_while_it_fails() {
+    let script = Arc::new(Script::default());
+    script.items_max.store(4, Ordering::Relaxed);
+    let house = House::new(&script);
+    let program = house.program();
+    let less = |items_max| Notice::LessMemory { plan: "small text".into(), items_max };
+    let more = |items_max| Notice::MoreMemory { plan: "small text".into(), items_max };
+    run(program.as_ref());
+    assert_eq!(house.told()[1..], [less(6), less(3)]);
+    for pause in [60, 120, 240, 480, 600, 600] {
+        house.pass(pause - 1);
+        run(program.as_ref());
+        assert_eq!(house.told(), [], "too early");
+        house.pass(1);
+        run(program.as_ref());
+        assert_eq!(house.told(), [more(6), less(3)]);
+    }
+    // Another process has gone: everything fits again, step by step.
+    script.items_max.store(0, Ordering::Relaxed);
+    house.pass(600);
+    run(program.as_ref());
+    assert_eq!((house.told(), script.largest.load(Ordering::Relaxed)), (vec![more(6)], 6));
+    house.pass(600);
+    run(program.as_ref());
+    assert_eq!((house.told(), script.largest.load(Ordering::Relaxed)), (vec![more(usize::MAX)], 12));
+    house.pass(10_000);
+    run(program.as_ref());
+    assert_eq!(house.told(), []);
+}
+
+#[test]
+fn a_plan_that_leaves_half_precision_is_told_once_and_one_that_the_device_cannot_run_is_left() {
+    let script = Arc::new(Script::default());
+    let house = House::new(&script);
+    let program = house.program();
+    house.told();
+    script.leaves_half.store(true, Ordering::Relaxed);
+    run(program.as_ref());
+    run(program.as_ref());
+    assert_eq!(house.told(), [Notice::SinglePrecision { plan: "small text".into() }]);
+    assert!(program.has_left_half_precision());
+    script.errors.lock().expect("not poisoned").push(RunError::Unfit("no".into()));
+    run(program.as_ref());
+    assert_eq!(house.told(), [Notice::Unfit { plan: "small text".into(), error: "no".into() }]);
+    script.largest.store(0, Ordering::Relaxed);
+    run(program.as_ref());
+    assert_eq!((house.backend(), script.largest.load(Ordering::Relaxed)), (Backend::Gpu, 0), "the CPU runs it, the device stays");
 }
 
 #[test]

@@ -5,7 +5,6 @@ use super::device::GpuError;
 use super::lower::{Dispatch, Extent, Form, Gathered, Launch, Lowering, Operand, padded};
 use super::source::{Precision, QUAD, Source};
 use crate::plan::{ConstantId, TensorId};
-use std::sync::Arc;
 
 /// Invocations of a workgroup.
 const WORKGROUP: usize = 64;
@@ -25,8 +24,8 @@ fn forms(lowering: &Lowering<'_>, words: ConstantId, positions: ConstantId) -> [
 pub(crate) fn gathered(lowering: &Lowering<'_>, words: ConstantId, positions: ConstantId, output: TensorId) -> Option<Gathered> {
     let fits = forms(lowering, words, positions).iter().all(|form| form.bytes() <= lowering.engine.binding_bytes_max);
     (!fits).then(|| Gathered {
-        words: Arc::clone(&lowering.constant(words).data),
-        positions: Arc::clone(&lowering.constant(positions).data),
+        words: lowering.constant(words).data.clone(),
+        positions: lowering.constant(positions).data.numbers().into(),
         channels: lowering.constant(words).shape[1],
         output,
     })

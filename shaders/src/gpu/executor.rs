@@ -2,6 +2,7 @@
 
 use super::device::{AdapterChoice, Device, GpuError};
 use super::engine::Engine;
+use super::guard::{Guarded, Single};
 use super::program::GpuProgram;
 use super::self_test::{self, Finding};
 use super::source::Precision;
@@ -70,6 +71,8 @@ pub struct GpuExecutor {
     pub(crate) options: GpuOptions,
     findings: Vec<Finding>,
     store: Option<Store>,
+    /// Beside one in half precision.
+    single: Arc<Single>,
 }
 
 impl std::fmt::Debug for GpuExecutor {
@@ -103,16 +106,20 @@ impl GpuExecutor {
         };
         let mut last = GpuError::SelfTest("nothing was tested".to_owned());
         for precision in precisions {
-            let mut executor = GpuExecutor::untested(Arc::clone(&device), *precision, options.clone())?;
-            match self_test::run(&executor) {
-                Ok(findings) => {
-                    executor.findings = findings;
-                    return Ok(executor);
-                }
+            match GpuExecutor::tested_in(Arc::clone(&device), *precision, options.clone()) {
+                Err(error @ GpuError::Limit { .. }) => return Err(error),
                 Err(error) => last = error,
+                tested => return tested,
             }
         }
         Err(last)
+    }
+
+    /// On a device that is open, in one precision.
+    fn tested_in(device: Arc<Device>, precision: Precision, options: GpuOptions) -> Result<GpuExecutor, GpuError> {
+        let mut executor = GpuExecutor::untested(device, precision, options)?;
+        executor.findings = self_test::run(&executor)?;
+        Ok(executor)
     }
 
     /// On a device that is open, with whatever it can run.
@@ -126,7 +133,7 @@ impl GpuExecutor {
         if let Some(store) = &store {
             engine.choices().measured = store.measured(precision);
         }
-        Ok(GpuExecutor { engine, options, findings: Vec::new(), store })
+        Ok(GpuExecutor { engine, options, findings: Vec::new(), store, single: Arc::default() })
     }
 
     /// What the start-up test found.
@@ -172,6 +179,12 @@ impl Executor for GpuExecutor {
     }
 
     fn prepare(&self, plan: Plan) -> Result<Arc<dyn Program>, PlanError> {
-        Ok(Arc::new(self.prepare_program(plan)?))
+        if self.engine.precision == Precision::F32 {
+            return Ok(Arc::new(self.prepare_program(plan)?));
+        }
+        let program = self.prepare_program(plan.clone())?;
+        let (device, options) = (Arc::clone(&self.engine.device), self.options.clone());
+        let open = move || GpuExecutor::tested_in(Arc::clone(&device), Precision::F32, options.clone()).map_err(|error| error.to_string());
+        Ok(Arc::new(Guarded::new(plan, program, Arc::clone(&self.single), open)))
     }
 }

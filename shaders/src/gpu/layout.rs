@@ -1,7 +1,7 @@
 //! Where each tensor lies in a run's memory: as on the CPU, tensors that are never alive together share their place. There are
 //! several buffers, since a dispatch may not read and write the same one.
 
-use crate::cpu::arena::{lives, pack};
+use crate::cpu::arena::{lives, pack, uses};
 use crate::plan::{Step, TensorId};
 use std::ops::Range;
 
@@ -30,7 +30,7 @@ pub(crate) struct Layout {
 impl Layout {
     /// Places tensors of so many `bytes` (0: none), which are whole multiples of the alignment that bindings need.
     pub(crate) fn new(bytes: &[usize], buffers: &[usize], steps: &[Step], outputs: &[TensorId]) -> Layout {
-        let lives = lives(bytes.len(), steps, outputs);
+        let lives = lives(bytes.len(), &uses(steps), outputs);
         let mut layout = Layout { places: vec![0..0; bytes.len()], sizes: [0; BUFFERS] };
         for (buffer, size) in layout.sizes.iter_mut().enumerate() {
             let members: Vec<usize> = (0..bytes.len()).filter(|tensor| buffers[*tensor] == buffer && bytes[*tensor] > 0).collect();

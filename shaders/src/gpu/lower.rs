@@ -4,7 +4,7 @@ use super::device::GpuError;
 use super::engine::{Engine, OPERANDS};
 use super::source::{PADDING, PARAMETERS, Precision};
 use super::{arrange, attend, attention, depthwise, elementwise, embed, gemm, layernorm, normalize, pool, scale, take};
-use crate::plan::{Constant, ConstantId, Shape, Step, TensorId};
+use crate::plan::{Constant, ConstantId, Data, Shape, Step, TensorId};
 use half::f16;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -176,7 +176,7 @@ pub(crate) fn write_numbers(precision: Precision, numbers: &[f32], bytes: &mut [
 
 /// Word embeddings that are too large for one binding: the rows are gathered on the CPU and sent with each batch.
 pub(crate) struct Gathered {
-    pub(crate) words: Arc<[f32]>,
+    pub(crate) words: Data,
     pub(crate) positions: Arc<[f32]>,
     pub(crate) channels: usize,
     pub(crate) output: TensorId,
@@ -217,7 +217,7 @@ impl Lowering<'_> {
             return Err(GpuError::Limit { what: "bytes of a storage buffer", need, have });
         }
         let device = &self.engine.device;
-        let bytes = form.lay_out(&self.constant(id).data);
+        let bytes = form.lay_out(&self.constant(id).data.numbers());
         let buffer = device.buffer("weights", bytes.len(), wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST)?;
         device.attempt(|| {
             device.queue.write_buffer(&buffer, 0, &bytes);

@@ -7,8 +7,7 @@ use super::lower::{Dispatch, Extent, Launch, Operand, padded, write_numbers};
 use super::program::{GpuProgram, Part};
 use super::source::{PARAMETERS, Precision};
 use super::staging::{self, Staging};
-use crate::kernels::embed::embed;
-use crate::kernels::number::View;
+use crate::kernels::embed::embed_data;
 use crate::kernels::stem::COLOURS;
 use crate::plan::Shape;
 use crate::simd::Isa;
@@ -199,7 +198,7 @@ impl Slot {
         let mut rows = bytes.chunks_exact_mut(stride * precision.bytes());
         for text in texts {
             let mut numbers = vec![0.0; text.len() * gathered.channels];
-            embed(Isa::best(), text, View::F32(&gathered.words), &gathered.positions, gathered.channels, &mut numbers);
+            embed_data(Isa::best(), text, &gathered.words, &gathered.positions, gathered.channels, &mut numbers);
             for (row, place) in numbers.chunks_exact(gathered.channels).zip(&mut rows) {
                 write_numbers(precision, row, place);
             }

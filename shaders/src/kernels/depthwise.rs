@@ -8,8 +8,10 @@ use crate::simd::{Lanes, dispatch};
 /// One depthwise convolution of one map.
 #[derive(Clone, Copy)]
 pub(crate) struct Depthwise<'a> {
-    /// `[height, width, channels]`.
+    /// `[height, width, channels]`, or some of these rows: all that the output is made of.
     pub(crate) input: &'a [f32],
+    /// The row of the map with which `input` begins.
+    pub(crate) first: usize,
     pub(crate) height: usize,
     pub(crate) width: usize,
     pub(crate) channels: usize,
@@ -25,12 +27,17 @@ impl Depthwise<'_> {
     fn check(&self, first_row: usize, output: &[f32]) {
         let Window { kernel, .. } = self.window;
         assert!(self.window.is_valid(), "every window touches the map");
-        assert_eq!(self.input.len(), self.height * self.width * self.channels, "input shape");
+        let line = self.width * self.channels;
+        assert!(line == 0 || self.input.len().is_multiple_of(line), "whole input rows");
         assert_eq!(self.weight.len(), kernel * kernel * self.channels, "weight shape");
         assert_eq!(self.bias.len(), self.channels, "bias shape");
         let row = self.window.output(self.width) * self.channels;
         assert!(row == 0 || output.len().is_multiple_of(row), "whole output rows");
         assert!(first_row * row + output.len() <= self.window.output(self.height) * row, "output shape");
+        if row > 0 && !output.is_empty() {
+            let [(_, top), (taps, bottom)] = [first_row, first_row + output.len() / row - 1].map(|at| self.window.taps(at, self.height));
+            assert!(self.first <= top && bottom + taps.len() <= self.first + self.input.len() / line, "the rows that are needed");
+        }
     }
 }
 
@@ -52,7 +59,7 @@ fn depthwise_scalar(job: Depthwise<'_>, first_row: usize, output: &mut [f32]) {
                 let y = (out_y * stride + tap / kernel).wrapping_sub(top);
                 let x = (out_x * stride + tap % kernel).wrapping_sub(left);
                 if y < job.height && x < job.width {
-                    sum += job.input[(y * job.width + x) * job.channels + channel] * job.weight[tap * job.channels + channel];
+                    sum += job.input[((y - job.first) * job.width + x) * job.channels + channel] * job.weight[tap * job.channels + channel];
                 }
             }
             *result = job.activation.of(sum);
@@ -79,6 +86,7 @@ unsafe fn depthwise_lanes<S: Lanes>(job: Depthwise<'_>, first_row: usize, output
     let quads_last = inner_first + quads * QUAD;
     for (index, row) in output.chunks_exact_mut(output_width * job.channels).enumerate() {
         let (rows, y) = job.window.taps(first_row + index, job.height);
+        let y = y - job.first;
         // SAFETY: taps name input positions inside the map only, and quads only positions whose window is whole; channels
         // are cut at `job.channels`; `check` has compared all lengths; the caller is compiled for S.
         unsafe {
@@ -183,6 +191,7 @@ mod tests {
         let input: Vec<f32> = (1..=16).map(|value| value as f32).collect();
         let job = Depthwise {
             input: &input,
+            first: 0,
             height: 4,
             width: 4,
             channels: 1,
@@ -210,7 +219,7 @@ mod tests {
             let window = Window { kernel, stride, padding: around.map_or(Padding::Same, Padding::Around) };
             prop_assume!(window.is_valid() && window.output(height) > 0 && window.output(width) > 0);
             let (input, weight, bias) = (numbers(1, height * width * channels), numbers(2, kernel * kernel * channels), numbers(3, channels));
-            let job = Depthwise { input: &input, height, width, channels, window, weight: &weight, bias: &bias, activation };
+            let job = Depthwise { input: &input, first: 0, height, width, channels, window, weight: &weight, bias: &bias, activation };
             let run = |isa| {
                 let mut output = vec![f32::NAN; window.output(height) * window.output(width) * channels];
                 let cut = window.output(height) / 3;

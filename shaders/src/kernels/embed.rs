@@ -2,7 +2,8 @@
 #![allow(unsafe_code, reason = "SIMD loads and stores through raw pointers")]
 
 use super::number::{Number, View};
-use crate::simd::{Lanes, dispatch};
+use crate::plan::Data;
+use crate::simd::{Isa, Lanes, dispatch};
 use half::f16;
 
 dispatch! {
@@ -11,6 +12,18 @@ dispatch! {
     /// # Panics
     /// When a token has no row: the executor refuses such inputs before.
     pub(crate) fn embed(tokens: &[u32], words: View<'_>, positions: &[f32], width: usize, output: &mut [f32]); embed_scalar, embed_lanes
+}
+
+/// [`embed`] with words that may lie in a model's file, also in a way that no register can load.
+pub(crate) fn embed_data(isa: Isa, tokens: &[u32], words: &Data, positions: &[f32], width: usize, output: &mut [f32]) {
+    if let Some(view) = words.view() {
+        return embed(isa, tokens, view, positions, width, output);
+    }
+    assert_eq!(output.len(), tokens.len() * width, "one row per token");
+    for (index, (token, row)) in tokens.iter().zip(output.chunks_exact_mut(width)).enumerate() {
+        words.read_row(*token as usize * width, row);
+        row.iter_mut().zip(&positions[index * width..][..width]).for_each(|(result, position)| *result += position);
+    }
 }
 
 fn embed_scalar(tokens: &[u32], words: View<'_>, positions: &[f32], width: usize, output: &mut [f32]) {
@@ -54,8 +67,10 @@ unsafe fn rows<S: Lanes, W: Number>(tokens: &[u32], words: &[W], positions: &[f3
 mod tests {
     use super::*;
     use crate::kernels::compare::{numbers, variants};
-    use crate::simd::Isa;
+    use crate::plan::{Floats, Stored};
+    use half::bf16;
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
@@ -76,6 +91,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn words_in_a_file_are_the_same_words() {
+        let (tokens, width) = ([3, 0, 8, 8], 21);
+        let (words, positions) = (numbers(1, 9 * width), numbers(2, 4 * width));
+        let run = |words: &Data| {
+            let mut output = vec![f32::NAN; tokens.len() * width];
+            embed_data(Isa::best(), &tokens, words, &positions, width, &mut output);
+            output
+        };
+        let written: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        for skip in 0..4 {
+            let bytes: Vec<u8> = vec![0; skip].into_iter().chain(written.clone()).collect();
+            let stored = Stored::new(Arc::new(bytes), skip, words.len(), Floats::F32).expect("fits");
+            assert_eq!(run(&stored.into()), run(&words.clone().into()));
+        }
+        let rounded: Vec<bf16> = words.iter().map(|word| bf16::from_f32(*word)).collect();
+        let bytes: Vec<u8> = rounded.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let stored = Stored::new(Arc::new(bytes), 0, words.len(), Floats::Bf16).expect("fits");
+        assert_eq!(run(&stored.into()), run(&rounded.iter().map(|word| word.to_f32()).collect::<Vec<_>>().into()));
     }
 
     #[test]

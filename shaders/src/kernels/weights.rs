@@ -22,37 +22,38 @@ pub(crate) fn slab_len(isa: Isa, depth: usize, columns: usize) -> usize {
 impl Slab {
     /// Room for `length` numbers, the sum of [`slab_len`] of all matrices; `None` where there is not so much memory.
     pub(crate) fn new(storage: Storage, length: usize) -> Option<Slab> {
-        fn zeros<T: Number>(length: usize) -> Option<(Vec<T>, usize)> {
-            let mut numbers = Vec::new();
+        // Filled matrix by matrix, so that memory is used only as the plan's own copies are freed.
+        fn room<T: Number>(length: usize) -> Option<(Vec<T>, usize)> {
+            let mut numbers: Vec<T> = Vec::new();
             numbers.try_reserve_exact(length.checked_add(ALIGNMENT)?).ok()?;
-            numbers.resize(length + ALIGNMENT, T::default());
             let skip = numbers.as_ptr().align_offset(ALIGNMENT * size_of::<T>()).min(ALIGNMENT);
             Some((numbers, skip))
         }
         Some(match storage {
             Storage::F32 => {
-                let (numbers, used) = zeros(length)?;
+                let (numbers, used) = room(length)?;
                 Slab { numbers: Numbers::F32(numbers), used }
             }
             Storage::F16 => {
-                let (numbers, used) = zeros(length)?;
+                let (numbers, used) = room(length)?;
                 Slab { numbers: Numbers::F16(numbers), used }
             }
         })
     }
 
     /// Packs `weight` (`[depth, columns]`, row-major; as many columns as `bias` has numbers) for `isa`.
-    ///
-    /// # Panics
-    /// When the room is used up.
     pub(crate) fn add(&mut self, isa: Isa, weight: &[f32], bias: &[f32]) -> Weights {
         let (columns, depth) = (bias.len(), weight.len() / bias.len());
         let at = self.used;
         let end = at + packed_len(isa, depth, columns);
         let element = |k: usize, column: usize| weight[k * columns + column];
+        fn fill<T: Number>(numbers: &mut Vec<T>, [at, end]: [usize; 2], pack: impl FnOnce(&mut [T])) {
+            numbers.resize(end, T::default());
+            pack(&mut numbers[at..]);
+        }
         match &mut self.numbers {
-            Numbers::F32(numbers) => pack(isa.width(), depth, columns, &mut numbers[at..end], element),
-            Numbers::F16(numbers) => pack(isa.width(), depth, columns, &mut numbers[at..end], element),
+            Numbers::F32(numbers) => fill(numbers, [at, end], |part| pack(isa.width(), depth, columns, part, element)),
+            Numbers::F16(numbers) => fill(numbers, [at, end], |part| pack(isa.width(), depth, columns, part, element)),
         }
         self.used = at + slab_len(isa, depth, columns);
         Weights { depth, columns, at, end, bias: bias.to_vec() }

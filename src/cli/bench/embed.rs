@@ -112,6 +112,23 @@ struct MemoryBytes {
     resident_bytes: u64,
     /// Of the process before the model.
     before_bytes: u64,
+    /// What of the resident bytes is the process's own, afterwards and before; the rest are pages of files, which the system takes
+    /// back where it needs them.
+    anonymous_bytes: u64,
+    anonymous_before_bytes: u64,
+}
+
+impl MemoryBytes {
+    /// What has come since `before`, the resident and the anonymous bytes of then.
+    fn since([before_bytes, anonymous_before_bytes]: [u64; 2]) -> Result<MemoryBytes, Failure> {
+        let [resident_bytes, anonymous_bytes] = resident()?;
+        Ok(MemoryBytes { peak_bytes: process_bytes("VmHWM:")?, resident_bytes, before_bytes, anonymous_bytes, anonymous_before_bytes })
+    }
+}
+
+/// Resident bytes of the process, and those of them that are its own.
+fn resident() -> Result<[u64; 2], Failure> {
+    Ok([process_bytes("VmRSS:")?, process_bytes("RssAnon:")?])
 }
 
 #[derive(Serialize)]
@@ -300,7 +317,7 @@ fn memories(args: &EmbedArgs) -> Result<Vec<Memory>, Failure> {
 fn memory_of(common: &Common, args: &EmbedArgs, side: Side) -> Result<MemoryBytes, Failure> {
     let kind = args.only.ok_or_else(|| Failure::new(Failure::USAGE, "--memory-of goes with --only"))?;
     let sizes = [1, args.batch_max() as usize];
-    let before_bytes = process_bytes("VmRSS:")?;
+    let before = resident()?;
     match side {
         Side::Gotham => {
             let executor = CpuExecutor::new(1).with_storage(args.storage());
@@ -308,7 +325,7 @@ fn memory_of(common: &Common, args: &EmbedArgs, side: Side) -> Result<MemoryByte
             for size in sizes {
                 repeat(&mut ours.prepare(&ours.batch(size)?))?;
             }
-            Ok(MemoryBytes { peak_bytes: process_bytes("VmHWM:")?, resident_bytes: process_bytes("VmRSS:")?, before_bytes })
+            MemoryBytes::since(before)
         }
         Side::Onnxruntime => {
             let (Some(library), Some(model)) = (&args.onnxruntime, args.onnx(kind)) else {
@@ -319,7 +336,7 @@ fn memory_of(common: &Common, args: &EmbedArgs, side: Side) -> Result<MemoryByte
             for size in sizes {
                 repeat(&mut theirs.prepare(&contender::plain_batch(kind, size)))?;
             }
-            Ok(MemoryBytes { peak_bytes: process_bytes("VmHWM:")?, resident_bytes: process_bytes("VmRSS:")?, before_bytes })
+            MemoryBytes::since(before)
         }
     }
 }
@@ -356,8 +373,10 @@ fn table(report: &Report) -> String {
     for Memory { kind, engine, bytes } in &report.memory {
         let megabytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         lines.push(format!(
-            "memory, {kind:?} under {engine:?}: {:.0} MB more than before while it runs, {:.0} MB more at the peak (loading included)",
+            "memory, {kind:?} under {engine:?}: {:.0} MB more than before while it runs ({:.0} MB its own, the rest pages of files), {:.0} \
+             MB more at the peak (loading included)",
             megabytes(bytes.resident_bytes.saturating_sub(bytes.before_bytes)),
+            megabytes(bytes.anonymous_bytes.saturating_sub(bytes.anonymous_before_bytes)),
             megabytes(bytes.peak_bytes.saturating_sub(bytes.before_bytes)),
         ));
     }

@@ -96,8 +96,8 @@ fn embeddings(builder: &mut Builder, architecture: &Architecture, tokens: Tensor
     let hidden = architecture.sizes.hidden;
     let name = "embeddings.word_embeddings.weight";
     let vocabulary = builder.tensors.shape(name).and_then(|shape| shape.first().copied()).unwrap_or(0);
-    let words = builder.tensors.take(name, &[vocabulary, hidden])?;
-    let words = builder.plan.constant(name, &[vocabulary, hidden], words)?;
+    let words = builder.tensors.take_table(name, &[vocabulary, hidden])?;
+    let words = builder.plan.table(name, &[vocabulary, hidden], words)?;
     let mut places =
         builder.tensors.take("embeddings.position_embeddings.weight", &[rows, hidden])?.split_off(architecture.first_place * hidden);
     let types = "embeddings.token_type_embeddings.weight";

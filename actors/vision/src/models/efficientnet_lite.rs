@@ -1,12 +1,13 @@
 //! EfficientNet-Lite as a plan: inverted bottlenecks with ReLU6, no squeeze-and-excite, TensorFlow's "SAME" padding.
 //!
 //! The architecture is that of the TensorFlow release (Liu, 2020); tensor names are those of the PyTorch port
-//! `efficientnet-lite-pytorch`. Batch normalisation is folded into the convolutions in f64.
+//! `efficientnet-lite-pytorch`.
 
 use super::ModelError;
-use super::tensors::{Tensors, transpose};
+use super::convnet::{Builder, Named};
+use super::tensors::Tensors;
 use crate::logic::preprocessing::Preprocessing;
-use shaders::{Activation, ConstantId, Normalisation, Plan, Shape, TensorId, Window};
+use shaders::{Activation, Normalisation, Plan, Shape, TensorId, Window};
 
 /// One member of the family.
 pub(super) struct Architecture {
@@ -20,8 +21,6 @@ pub(super) struct Architecture {
 
 /// What a byte means to every member: `(byte - 127) / 128`.
 const NORMALISATION: Normalisation = Normalisation::grey(127.0, 128.0);
-const STEM_CHANNELS: usize = 32;
-const FEATURES: usize = 1280;
 /// Of batch normalisation.
 const EPSILON: f64 = 1e-3;
 
@@ -94,109 +93,31 @@ pub(super) fn recognise(tensors: &Tensors) -> Option<&'static Architecture> {
 /// Builds the plan: `[side, side, 3]` pixels to pooled features, before the classifier.
 pub(super) fn plan(architecture: &Architecture, side: usize, tensors: Tensors) -> Result<Plan, ModelError> {
     let (plan, pixels) = Plan::new(architecture.name, Shape::Pixels { height: side, width: side })?;
-    let mut builder = Builder { plan, tensors };
-    let mut x = builder.stem(pixels)?;
-    let mut channels = STEM_CHANNELS;
+    let mut builder = Builder { plan, tensors, epsilon: EPSILON };
+    let stem = Named::new("_conv_stem", "_bn0");
+    let mut x = builder.stem(pixels, &stem, Window::same(3, 2), NORMALISATION, Activation::Relu6)?;
     let mut block = 0;
     for stage in architecture.stages() {
         for index in 0..stage.blocks {
             let stride = if index == 0 { stage.stride } else { 1 };
-            x = builder.bottleneck(x, block, channels, &stage, stride)?;
-            channels = stage.channels;
+            x = bottleneck(&mut builder, x, block, &stage, stride)?;
             block += 1;
         }
     }
-    let x = builder.pointwise(x, "_conv_head", "_bn1", [channels, FEATURES], Activation::Relu6, None)?;
+    let x = builder.pointwise(x, &Named::new("_conv_head", "_bn1"), Activation::Relu6, None)?;
     let features = builder.plan.mean(x)?;
     builder.plan.output(features)?;
     Ok(builder.plan)
 }
 
-struct Builder {
-    plan: Plan,
-    tensors: Tensors,
-}
-
-impl Builder {
-    fn stem(&mut self, pixels: TensorId) -> Result<TensorId, ModelError> {
-        let (kernel, colours, channels) = (3, 3, STEM_CHANNELS);
-        let weight = self.tensors.take("_conv_stem.weight", &[channels, colours, kernel, kernel])?;
-        let (scale, bias) = self.batch_norm("_bn0", channels)?;
-        let mut folded = vec![0.0; weight.len()];
-        for (index, value) in weight.iter().enumerate() {
-            let (channel, rest) = (index / (colours * kernel * kernel), index % (colours * kernel * kernel));
-            let (colour, tap) = (rest / (kernel * kernel), rest % (kernel * kernel));
-            folded[(tap * colours + colour) * channels + channel] = (f64::from(*value) * scale[channel]) as f32;
-        }
-        let weight = self.plan.constant("_conv_stem.weight", &[kernel, kernel, colours, channels], folded)?;
-        let window = Window::same(kernel, 2);
-        Ok(self.plan.stem(pixels, weight, bias, window, NORMALISATION, Activation::Relu6)?)
+/// Expand, filter each channel, project; with the input added where the shape stays.
+fn bottleneck(builder: &mut Builder, input: TensorId, block: usize, stage: &Stage, stride: usize) -> Result<TensorId, ModelError> {
+    let named = |convolution: &str, norm: &str| Named::new(format!("_blocks.{block}.{convolution}"), format!("_blocks.{block}.{norm}"));
+    let mut x = input;
+    if stage.expansion != 1 {
+        x = builder.pointwise(x, &named("_expand_conv", "_bn0"), Activation::Relu6, None)?;
     }
-
-    /// Expand, filter each channel, project; with the input added where the shape stays.
-    fn bottleneck(&mut self, input: TensorId, block: usize, channels: usize, stage: &Stage, stride: usize) -> Result<TensorId, ModelError> {
-        let name = |part: &str| format!("_blocks.{block}.{part}");
-        let wide = channels * stage.expansion;
-        let mut x = input;
-        if stage.expansion != 1 {
-            x = self.pointwise(x, &name("_expand_conv"), &name("_bn0"), [channels, wide], Activation::Relu6, None)?;
-        }
-        x = self.depthwise(x, &name("_depthwise_conv"), &name("_bn1"), wide, Window::same(stage.kernel, stride))?;
-        let residual = (stride == 1 && channels == stage.channels).then_some(input);
-        self.pointwise(x, &name("_project_conv"), &name("_bn2"), [wide, stage.channels], Activation::None, residual)
-    }
-
-    fn pointwise(
-        &mut self,
-        input: TensorId,
-        convolution: &str,
-        norm: &str,
-        [from, to]: [usize; 2],
-        activation: Activation,
-        residual: Option<TensorId>,
-    ) -> Result<TensorId, ModelError> {
-        let name = format!("{convolution}.weight");
-        let mut weight = self.tensors.take(&name, &[to, from, 1, 1])?;
-        let (scale, bias) = self.batch_norm(norm, to)?;
-        for (row, scale) in weight.chunks_exact_mut(from).zip(&scale) {
-            row.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
-        }
-        let weight = self.plan.constant(name, &[from, to], transpose(&weight, to, from))?;
-        Ok(self.plan.gemm(input, weight, bias, activation, residual)?)
-    }
-
-    fn depthwise(
-        &mut self,
-        input: TensorId,
-        convolution: &str,
-        norm: &str,
-        channels: usize,
-        window: Window,
-    ) -> Result<TensorId, ModelError> {
-        let name = format!("{convolution}.weight");
-        let taps = window.kernel * window.kernel;
-        let mut weight = self.tensors.take(&name, &[channels, 1, window.kernel, window.kernel])?;
-        let (scale, bias) = self.batch_norm(norm, channels)?;
-        for (taps, scale) in weight.chunks_exact_mut(taps).zip(&scale) {
-            taps.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
-        }
-        let weight = self.plan.constant(name, &[window.kernel, window.kernel, channels], transpose(&weight, channels, taps))?;
-        Ok(self.plan.depthwise(input, weight, bias, window, Activation::Relu6)?)
-    }
-
-    /// Batch normalisation as a factor for the weights and a bias.
-    fn batch_norm(&mut self, name: &str, channels: usize) -> Result<(Vec<f64>, ConstantId), ModelError> {
-        let mut take = |part: &str| self.tensors.take(&format!("{name}.{part}"), &[channels]);
-        let (gain, shift) = (take("weight")?, take("bias")?);
-        let (mean, variance) = (take("running_mean")?, take("running_var")?);
-        let scale: Vec<f64> =
-            gain.iter().zip(&variance).map(|(gain, variance)| f64::from(*gain) / (f64::from(*variance) + EPSILON).sqrt()).collect();
-        if !scale.iter().all(|scale| scale.is_finite()) {
-            return Err(ModelError::Tensor { name: format!("{name}.running_var"), reason: "holds negative numbers".into() });
-        }
-        let folded =
-            shift.iter().zip(&mean).zip(&scale).map(|((shift, mean), scale)| (f64::from(*shift) - f64::from(*mean) * scale) as f32);
-        let bias = self.plan.constant(format!("{name}.bias"), &[channels], folded.collect())?;
-        Ok((scale, bias))
-    }
+    x = builder.depthwise(x, &named("_depthwise_conv", "_bn1"), Window::same(stage.kernel, stride), Activation::Relu6)?;
+    let residual = (stride == 1 && builder.channels(input) == stage.channels).then_some(input);
+    builder.pointwise(x, &named("_project_conv", "_bn2"), Activation::None, residual)
 }

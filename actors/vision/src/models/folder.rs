@@ -3,13 +3,15 @@
 use super::onnx::{self, Ending, Source};
 use super::tensors::{self, Tensors};
 use super::tokenizer::{Rules, TextTokenizer};
-use super::{ImageModel, ModelError, Pooling, TextModel, bert, efficientnet_lite, output_width, pickle, preprocessor, towers};
+use super::weights::WeightFile;
+use super::{ImageModel, ModelError, Pooling, TextModel, bert, efficientnet_lite, mobilenet, output_width, pickle, preprocessor, towers};
 use crate::logic::preprocessing::Preprocessing;
 use protocol::vision::Space;
 use serde_json::Value;
 use shaders::{Executor, Normalisation, Plan};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -73,10 +75,11 @@ impl ModelFiles {
         self.read.borrow().iter().cloned().collect()
     }
 
-    fn bytes(&self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, ModelError> {
+    /// Opens a file of at most so many bytes.
+    fn open(&self, name: &str, bytes_max: u64) -> Result<Option<File>, ModelError> {
         let refused = |reason: String| ModelError::File { name: name.to_owned(), reason };
         let path = self.folder.join(name);
-        let file = match std::fs::File::open(&path) {
+        let file = match File::open(&path) {
             Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => return Ok(None),
             other => other.map_err(|error| refused(error.to_string()))?,
         };
@@ -84,18 +87,31 @@ impl ModelFiles {
         if !metadata.is_file() || metadata.len() > bytes_max {
             return Err(refused(format!("it is no file of at most {bytes_max} bytes")));
         }
-        let mut bytes = Vec::with_capacity(metadata.len() as usize);
-        file.take(bytes_max).read_to_end(&mut bytes).map_err(|error| refused(error.to_string()))?;
         self.read.borrow_mut().insert(name.to_owned());
+        Ok(Some(file))
+    }
+
+    fn bytes(&self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, ModelError> {
+        let Some(file) = self.open(name, bytes_max)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let read = file.take(bytes_max).read_to_end(&mut bytes);
+        read.map_err(|error| ModelError::File { name: name.to_owned(), reason: error.to_string() })?;
         Ok(Some(bytes))
     }
 
+    /// A file that is mapped.
+    fn mapped(&self, name: &str) -> Result<Option<WeightFile>, ModelError> {
+        let Some(file) = self.open(name, WEIGHTS_BYTES_MAX)? else { return Ok(None) };
+        let mapped = WeightFile::of(&file);
+        mapped.map(Some).map_err(|error| ModelError::File { name: name.to_owned(), reason: error.to_string() })
+    }
+
     /// A file, in the folder itself or in one where publishers put it.
-    fn weights(&self, name: &str) -> Result<Option<(String, Vec<u8>)>, ModelError> {
+    fn weights(&self, name: &str) -> Result<Option<(String, WeightFile)>, ModelError> {
         for folder in FOLDERS {
             let name = format!("{folder}{name}");
-            if let Some(bytes) = self.bytes(&name, WEIGHTS_BYTES_MAX)? {
-                return Ok(Some((name, bytes)));
+            if let Some(file) = self.mapped(&name)? {
+                return Ok(Some((name, file)));
             }
         }
         Ok(None)
@@ -108,29 +124,31 @@ impl ModelFiles {
 
     /// The graph of a model with the files of numbers beside it.
     fn graph(&self, name: &str) -> Result<Option<Graph>, ModelError> {
-        let Some((name, bytes)) = self.weights(name)? else { return Ok(None) };
+        let Some((name, file)) = self.weights(name)? else { return Ok(None) };
         let mut beside = BTreeMap::new();
         for ending in ["_data", ".data"] {
             let data = format!("{name}{ending}");
-            if let Some(bytes) = self.bytes(&data, WEIGHTS_BYTES_MAX)? {
-                beside.insert(data.rsplit('/').next().unwrap_or_default().to_owned(), bytes);
+            if let Some(file) = self.mapped(&data)? {
+                beside.insert(data.rsplit('/').next().unwrap_or_default().to_owned(), file);
             }
         }
-        Ok(Some(Graph { name, bytes, beside }))
+        Ok(Some(Graph { name, file, beside }))
     }
 }
 
 /// An ONNX file.
 struct Graph {
     name: String,
-    bytes: Vec<u8>,
-    beside: BTreeMap<String, Vec<u8>>,
+    file: WeightFile,
+    beside: BTreeMap<String, WeightFile>,
 }
 
 impl Graph {
     fn with<R>(&self, use_it: impl FnOnce(&Source<'_>) -> R) -> R {
-        let external = |name: &str| self.beside.get(name).map(Vec::as_slice);
-        use_it(&Source { name: &self.name, bytes: &self.bytes, external: &external })
+        let external = |name: &str| self.beside.get(name).map(WeightFile::bytes);
+        let result = use_it(&Source { name: &self.name, bytes: self.file.bytes(), external: &external });
+        self.beside.values().chain([&self.file]).for_each(WeightFile::forget_all);
+        result
     }
 }
 
@@ -141,21 +159,33 @@ impl Graph {
 pub fn load(files: &ModelFiles, executor: &dyn Executor) -> Result<LoadedModel, ModelError> {
     let config = files.json("config.json")?;
     let kind = config.as_ref().and_then(|config| config["model_type"].as_str()).unwrap_or_default();
-    let is_native = matches!(kind, "bert" | "roberta" | "xlm-roberta" | "camembert" | "distilbert" | "mpnet" | "clip" | "siglip");
+    let is_native =
+        matches!(kind, "bert" | "roberta" | "xlm-roberta" | "camembert" | "distilbert" | "mpnet" | "clip" | "siglip" | "mobilenet_v2");
     let open_clip = files.json("open_clip_config.json")?;
     if is_native || open_clip.is_some() || config.is_none() {
         for name in WEIGHTS {
-            if let Some((name, bytes)) = files.weights(name)? {
-                return from_weights(files, executor, config.as_ref(), open_clip.as_ref(), read_tensors(&name, &bytes)?);
+            if let Some((name, file)) = files.weights(name)? {
+                return from_weights(files, executor, config.as_ref(), open_clip.as_ref(), read_tensors(&name, &file)?);
             }
+        }
+    }
+    if is_timm(config.as_ref()) {
+        for name in WEIGHTS {
+            let Some((name, file)) = files.weights(name)? else { continue };
+            let tensors = read_tensors(&name, &file)?;
+            if efficientnet_lite::recognise(&tensors).is_some() || mobilenet::recognise(&tensors, config.as_ref()).is_some() {
+                return from_weights(files, executor, config.as_ref(), None, tensors);
+            }
+            // The graph beside them is the model.
+            files.read.borrow_mut().remove(&name);
         }
     }
     from_graphs(files, executor, config.as_ref())
 }
 
 /// Reads a file of tensors by its ending.
-pub(super) fn read_tensors(name: &str, bytes: &[u8]) -> Result<Tensors, ModelError> {
-    if name.ends_with(".safetensors") { tensors::from_safetensors(bytes) } else { pickle::read(bytes) }
+pub(super) fn read_tensors(name: &str, file: &WeightFile) -> Result<Tensors, ModelError> {
+    if name.ends_with(".safetensors") { tensors::from_safetensors(file) } else { pickle::read(file) }
 }
 
 fn from_weights(
@@ -168,6 +198,11 @@ fn from_weights(
     if let Some(member) = efficientnet_lite::recognise(&tensors) {
         let image = image_model(executor, efficientnet_lite::plan(member, member.preprocessing().side, tensors)?, member.preprocessing())?;
         return Ok(LoadedModel { image: Some(image), text: None });
+    }
+    if let Some(member) = mobilenet::recognise(&tensors, config) {
+        let (preprocessing, normalisation) = given_processing(files, config)?.unwrap_or_else(|| member.preprocessing());
+        let plan = mobilenet::plan(&member, tensors, preprocessing.side, normalisation)?;
+        return Ok(LoadedModel { image: Some(image_model(executor, plan, preprocessing)?), text: None });
     }
     if let Some(open_clip) = open_clip {
         return from_towers(files, executor, &towers::Contract::from_open_clip(open_clip), config, Some(open_clip), tensors);
@@ -269,10 +304,15 @@ fn image_graph(
 
 /// How pictures are prepared, by the files.
 fn processing(files: &ModelFiles, config: Option<&Value>) -> Result<(Preprocessing, Normalisation), ModelError> {
+    given_processing(files, config)?.ok_or_else(|| missing("preprocessor_config.json"))
+}
+
+/// The same, if the files say it.
+fn given_processing(files: &ModelFiles, config: Option<&Value>) -> Result<Option<(Preprocessing, Normalisation)>, ModelError> {
     match (files.json("preprocessor_config.json")?, config) {
-        (Some(processor), _) => preprocessor::from_processor(&processor),
-        (None, Some(config)) if is_timm(Some(config)) => preprocessor::from_timm(&config["pretrained_cfg"]),
-        _ => Err(missing("preprocessor_config.json")),
+        (Some(processor), _) => preprocessor::from_processor(&processor).map(Some),
+        (None, Some(config)) if is_timm(Some(config)) => preprocessor::from_timm(&config["pretrained_cfg"]).map(Some),
+        _ => Ok(None),
     }
 }
 

@@ -182,7 +182,7 @@ struct Outline {
 
 impl Outline {
     fn of(plan: &Plan) -> Outline {
-        let constants = plan.constants().iter().map(|constant| (constant.shape.clone(), hash(&constant.data)));
+        let constants = plan.constants().iter().map(|constant| (constant.shape.clone(), hash(&constant.data.numbers())));
         Outline {
             tensors: plan.tensors()[1..].to_vec(),
             steps: plan.steps().to_vec(),
@@ -196,11 +196,11 @@ impl Outline {
         let same = |(short, long): (&(Vec<usize>, blake3::Hash), &shaders::plan::Constant)| {
             let begins = match (&short.0[..], &long.shape[..]) {
                 ([rows, columns], [all, wanted]) if *all == length && rows < all && columns == wanted => {
-                    hash(&long.data[..rows * columns]) == short.1
+                    hash(&long.data.numbers()[..rows * columns]) == short.1
                 }
                 _ => false,
             };
-            begins || (short.0 == long.shape && short.1 == hash(&long.data))
+            begins || (short.0 == long.shape && short.1 == hash(&long.data.numbers()))
         };
         self.tensors == plan.tensors()[1..]
             && self.steps == plan.steps()

@@ -54,10 +54,15 @@ fn contract(folder: &Path) -> Result<towers::Contract, ModelError> {
     towers::Contract::from_config(&json(&folder.join("config.json")))
 }
 
+fn config_of(folder: &Path) -> Option<Value> {
+    let path = folder.join("config.json");
+    path.is_file().then(|| json(&path))
+}
+
 /// The vectors that a case's file gives for its inputs.
 fn run(folder: &Path, case: &Value) -> Result<Vec<Vec<f32>>, ModelError> {
     let name = case["file"].as_str().expect("a file");
-    let bytes = std::fs::read(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let file = WeightFile::open(&folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     let processor = folder.join("preprocessor_config.json");
     let processed = || preprocessor::from_processor(&json(&processor));
     let config = folder.join("config.json");
@@ -67,18 +72,22 @@ fn run(folder: &Path, case: &Value) -> Result<Vec<Vec<f32>>, ModelError> {
     if let Some(side) = case["side"].as_u64() {
         let (preprocessing, normalisation) = processed()?;
         assert_eq!(preprocessing.side as u64, side);
-        let lite = if is_native { Some(read_tensors(name, &bytes)?) } else { None }
+        let lite = if is_native { Some(read_tensors(name, &file)?) } else { None }
             .filter(|tensors| efficientnet_lite::recognise(tensors).is_some());
-        plan = if let Some(tensors) = lite {
+        let mobile = if is_native { Some(read_tensors(name, &file)?) } else { None };
+        let mobile = mobile.and_then(|tensors| Some((mobilenet::recognise(&tensors, config_of(folder).as_ref())?, tensors)));
+        plan = if let Some((member, tensors)) = mobile {
+            mobilenet::plan(&member, tensors, side as usize, normalisation)?
+        } else if let Some(tensors) = lite {
             let member = efficientnet_lite::recognise(&tensors).expect("recognised");
             assert_eq!(member.preprocessing().side as u64, side);
             efficientnet_lite::plan(member, member.preprocessing().side, tensors)?
         } else if is_native {
             let contract = contract(folder)?;
-            towers::picture_plan(&contract, towers::named_as_usual(read_tensors(name, &bytes)?), side as usize, normalisation)?.0
+            towers::picture_plan(&contract, towers::named_as_usual(read_tensors(name, &file)?), side as usize, normalisation)?.0
         } else {
             let ending = Ending { pooling: Pooling::First, normalizes: false, prefers_pooled: true };
-            picture_plan(&Source { name, bytes: &bytes, external: &|_| None }, side as usize, normalisation, ending)?
+            picture_plan(&Source { name, bytes: file.bytes(), external: &|_| None }, side as usize, normalisation, ending)?
         };
         width = output_width(&plan);
         let count = case["vectors"].as_array().expect("a list").len();
@@ -86,14 +95,14 @@ fn run(folder: &Path, case: &Value) -> Result<Vec<Vec<f32>>, ModelError> {
         return Ok(vectors.chunks_exact(width).map(<[f32]>::to_vec).collect());
     }
     plan = if is_native && processor.is_file() {
-        towers::text_plan(&contract(folder)?, towers::named_as_usual(read_tensors(name, &bytes)?))?.0
+        towers::text_plan(&contract(folder)?, towers::named_as_usual(read_tensors(name, &file)?))?.0
     } else if is_native {
         let architecture = bert::Architecture::from_config(&json(&config), Pooling::Mean)?;
-        bert::plan(&architecture, tensors::from_safetensors(&bytes)?, TOKENS_MAX)?.0
+        bert::plan(&architecture, tensors::from_safetensors(&file)?, TOKENS_MAX)?.0
     } else {
         let ending = Ending { pooling: Pooling::Mean, normalizes: true, prefers_pooled: processor.is_file() };
         let limit = json(&config)["text_config"]["max_position_embeddings"].as_u64().map_or(TOKENS_MAX, |limit| limit as usize);
-        text_plan(&Source { name, bytes: &bytes, external: &|_| None }, limit, ending)?.0
+        text_plan(&Source { name, bytes: file.bytes(), external: &|_| None }, limit, ending)?.0
     };
     width = output_width(&plan);
     let tokens: Vec<Vec<u32>> = serde_json::from_value(case["tokens"].clone()).expect("tokens");

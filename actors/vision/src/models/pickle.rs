@@ -6,8 +6,11 @@
 //! memory is bounded by the file's length.
 
 use super::ModelError;
-use super::tensors::{Floats, Tensor, Tensors};
+use super::tensors::{Tensor, Tensors};
+use super::weights::WeightFile;
+use shaders::plan::Floats;
 use std::collections::HashMap;
+use std::ops::Range;
 
 mod archive;
 
@@ -21,14 +24,15 @@ const OPCODES_MAX: usize = 1 << 20;
 const AXES_MAX: usize = 8;
 
 /// Reads all tensors of floats of the state dictionary.
-pub(super) fn read(bytes: &[u8]) -> Result<Tensors, ModelError> {
-    if bytes.starts_with(b"PK\x03\x04") {
-        return archive::read(bytes).map_err(|reason| ModelError::Format { format: "torch archive", reason });
-    }
-    stream(bytes).map_err(|reason| ModelError::Format { format: "legacy torch", reason })
+pub(super) fn read(file: &WeightFile) -> Result<Tensors, ModelError> {
+    let bytes = file.bytes();
+    let (tensors, format) =
+        if bytes.starts_with(b"PK\x03\x04") { (archive::read(bytes), "torch archive") } else { (stream(bytes), "legacy torch") };
+    let tensors = tensors.map_err(|reason| ModelError::Format { format, reason })?;
+    Ok(Tensors::new(file.clone(), tensors))
 }
 
-fn stream(bytes: &[u8]) -> Result<Tensors, String> {
+fn stream(bytes: &[u8]) -> Result<HashMap<String, Tensor>, String> {
     let mut reader = Reader { bytes, at: 0 };
     let magic = unpickle(&mut reader)?;
     if !matches!(magic.object(magic.result), Some(Object::Long(digits)) if *digits == MAGIC) {
@@ -54,7 +58,9 @@ fn stream(bytes: &[u8]) -> Result<Tensors, String> {
             return Err(format!("storage {key} holds {count} numbers, {declared} are declared"));
         }
         let length = declared.checked_mul(kind.bytes()).ok_or("a storage is too large")?;
-        storages.insert(key, (*kind, reader.take(length)?));
+        let start = reader.at;
+        reader.take(length)?;
+        storages.insert(key, (*kind, start..reader.at));
     }
     if reader.at != bytes.len() {
         return Err("bytes follow the last storage".into());
@@ -63,7 +69,7 @@ fn stream(bytes: &[u8]) -> Result<Tensors, String> {
 }
 
 /// Tensors whose storage holds floats; others, such as counters, are left out.
-fn tensors(state: &Pickle<'_>, storages: &HashMap<&str, (Kind, &[u8])>) -> Result<Tensors, String> {
+fn tensors(state: &Pickle<'_>, storages: &HashMap<&str, (Kind, Range<usize>)>) -> Result<HashMap<String, Tensor>, String> {
     let entries = state.entries(state.result)?;
     // A training run's file holds the model's tensors under one of these names.
     let inner = |wanted: &str| entries.iter().find(|(name, _)| state.text(*name) == Some(wanted)).map(|(_, value)| *value);
@@ -71,53 +77,22 @@ fn tensors(state: &Pickle<'_>, storages: &HashMap<&str, (Kind, &[u8])>) -> Resul
     let entries = inner.and_then(|value| state.entries(value).ok()).unwrap_or(entries);
     let mut found = HashMap::new();
     // Views may share a storage; without a bound a small file could ask for any amount of memory.
-    let mut room = 2 * storages.values().map(|(kind, bytes)| bytes.len() / kind.bytes()).sum::<usize>();
+    let mut room = 2 * storages.values().map(|(kind, range)| range.len() / kind.bytes()).sum::<usize>();
     for (name, value) in entries {
         let (Some(name), Some(Object::Tensor { storage, offset, shape, strides })) = (state.text(*name), state.object(*value)) else {
             return Err("the state holds something that is not a named tensor".into());
         };
         let Some(Object::Storage { key, .. }) = state.object(*storage) else { return Err(format!("{name} has no storage")) };
-        let (kind, bytes) = storages.get(*key).ok_or_else(|| format!("the storage of {name} is missing"))?;
+        let (kind, range) = storages.get(*key).ok_or_else(|| format!("the storage of {name} is missing"))?;
         if let Kind::Floats(floats) = *kind {
-            let data = gather(bytes, floats, *offset, shape, strides).map_err(|reason| format!("{name}: {reason}"))?;
-            room = room.checked_sub(data.len()).ok_or("the tensors are much larger than the file")?;
-            found.insert(name.to_owned(), Tensor { shape: shape.clone(), data });
+            let held = [range.start, range.len() / floats.bytes()];
+            let tensor = Tensor::strided(shape.clone(), strides.clone(), floats, held, *offset);
+            let tensor = tensor.map_err(|reason| format!("{name}: {reason}"))?;
+            room = room.checked_sub(tensor.count()).ok_or("the tensors are much larger than the file")?;
+            found.insert(name.to_owned(), tensor);
         }
     }
-    Ok(Tensors::new(found))
-}
-
-/// A strided view as row-major numbers.
-fn gather(bytes: &[u8], floats: Floats, offset: usize, shape: &[usize], strides: &[usize]) -> Result<Vec<f32>, &'static str> {
-    let (size, held) = (floats.bytes(), bytes.len() / floats.bytes());
-    let count = shape.iter().try_fold(1usize, |product, side| product.checked_mul(*side)).ok_or("its shape is too large")?;
-    let reach =
-        shape.iter().zip(strides).try_fold(offset, |reach, (side, stride)| side.saturating_sub(1).checked_mul(*stride)?.checked_add(reach));
-    if count > held || (count > 0 && reach.is_none_or(|reach| reach >= held)) {
-        return Err("it reaches beyond its storage");
-    }
-    if count == 0 {
-        return Ok(vec![]);
-    }
-    let is_dense =
-        (0..shape.len()).rev().try_fold(1, |wanted, axis| (shape[axis] == 1 || strides[axis] == wanted).then(|| wanted * shape[axis]));
-    if is_dense.is_some() {
-        return Ok(floats.read(&bytes[offset * size..(offset + count) * size]));
-    }
-    let mut picked = Vec::with_capacity(count * size);
-    let mut index = vec![0; shape.len()];
-    for _ in 0..count {
-        let at = index.iter().zip(strides).fold(offset, |at, (index, stride)| at + index * stride);
-        picked.extend_from_slice(&bytes[at * size..(at + 1) * size]);
-        for axis in (0..shape.len()).rev() {
-            index[axis] += 1;
-            if index[axis] < shape[axis] {
-                break;
-            }
-            index[axis] = 0;
-        }
-    }
-    Ok(floats.read(&picked))
+    Ok(found)
 }
 
 struct Reader<'a> {

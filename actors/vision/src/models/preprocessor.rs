@@ -97,6 +97,12 @@ pub(super) fn from_open_clip(config: &Value, side: usize) -> Result<(Preprocessi
     finish(side as u64, framing, filter, mean.map(|mean| mean * 255.0), deviation.map(|deviation| deviation * 255.0))
 }
 
+/// The colours that models of ImageNet were trained with.
+pub(super) fn imagenet() -> Normalisation {
+    let of = |shares: [f64; 3]| shares.map(|share| (share * 255.0) as f32);
+    Normalisation { mean: of([0.485, 0.456, 0.406]), deviation: of([0.229, 0.224, 0.225]) }
+}
+
 fn finish(
     side: u64,
     framing: Framing,

@@ -32,6 +32,10 @@ fn bytes(path: PathBuf) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+fn mapped(path: PathBuf) -> WeightFile {
+    WeightFile::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 fn json(path: PathBuf) -> Value {
     serde_json::from_slice(&bytes(path)).expect("the reference is JSON")
 }
@@ -74,7 +78,7 @@ fn items(isa: Isa, all: usize) -> usize {
 #[test]
 fn features_of_the_reference_pictures() {
     let Some((shared, models)) = folders() else { return };
-    let weights = bytes(models.join("efficientnet-lite0").join("efficientnet-lite0-57934424.pth"));
+    let weights = mapped(models.join("efficientnet-lite0").join("efficientnet-lite0-57934424.pth"));
     let reference = json(shared.join("image_reference.json"));
     let images = reference["images"].as_array().expect("a list");
     assert_eq!(images.len(), 12);
@@ -103,7 +107,7 @@ fn features_of_the_reference_pictures() {
 fn ids_and_vectors_of_the_reference_texts() {
     let Some((shared, models)) = folders() else { return };
     let folder = models.join("all-minilm-l6-v2");
-    let (weights, tokenizer) = (bytes(folder.join("model.safetensors")), bytes(folder.join("tokenizer.json")));
+    let (weights, tokenizer) = (mapped(folder.join("model.safetensors")), bytes(folder.join("tokenizer.json")));
     let reference = json(shared.join("text_reference.json"));
     let texts = reference["texts"].as_array().expect("a list");
     assert_eq!(texts.len(), 20);
@@ -136,7 +140,7 @@ fn ids_and_vectors_of_the_reference_texts() {
 fn inputs_at_the_edge() {
     let Some((_, models)) = folders() else { return };
     let folder = models.join("all-minilm-l6-v2");
-    let model = load_text_model_on(&CpuExecutor::new(1), &bytes(folder.join("model.safetensors")), &bytes(folder.join("tokenizer.json")))
+    let model = load_text_model_on(&CpuExecutor::new(1), &mapped(folder.join("model.safetensors")), &bytes(folder.join("tokenizer.json")))
         .expect("the model loads");
     assert_eq!(model.tokenize("").expect("tokenizes"), [101, 102]);
     assert_eq!(model.tokenize(&"wörd ".repeat(100_000)).expect("tokenizes").len(), 256);
@@ -145,18 +149,21 @@ fn inputs_at_the_edge() {
     assert!((length - 2.0).abs() < 1e-5, "two vectors of length one");
     assert!(matches!(model.embed_tokens(&[&[30_522]]), Err(ModelError::Run(RunError::Token { token: 30_522, .. }))));
 
-    let weights = bytes(models.join("efficientnet-lite0").join("efficientnet-lite0-57934424.pth"));
+    let weights = mapped(models.join("efficientnet-lite0").join("efficientnet-lite0-57934424.pth"));
     let model = load_image_model_on(&CpuExecutor::new(1), &weights).expect("the model loads");
     assert!(matches!(model.embed(&[0; 100], 1), Err(ModelError::Run(RunError::Pixels { .. }))));
     assert!(model.embed(&[], 0).expect("embeds").is_empty());
-    assert!(matches!(load_image_model_on(&CpuExecutor::new(1), &weights[..weights.len() - 1]), Err(ModelError::Format { .. })));
+    assert!(matches!(
+        load_image_model_on(&CpuExecutor::new(1), &weights.bytes()[..weights.bytes().len() - 1].to_vec().into()),
+        Err(ModelError::Format { .. })
+    ));
     assert!(matches!(load_text_model_on(&CpuExecutor::new(1), &weights, b"{}"), Err(ModelError::Format { format: "tokenizer.json", .. })));
 }
 
 #[test]
 fn features_for_comparing_are_roots_and_their_pictures_may_be_larger() {
     let Some((_, models)) = folders() else { return };
-    let weights = bytes(models.join("efficientnet-lite0").join("efficientnet-lite0-57934424.pth"));
+    let weights = mapped(models.join("efficientnet-lite0").join("efficientnet-lite0-57934424.pth"));
     let executor = CpuExecutor::new(2);
     let embed = |retrieval: Option<Retrieval>| {
         let model = load_image_model_for(&executor, &weights, retrieval).expect("the model loads");

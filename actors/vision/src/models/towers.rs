@@ -181,8 +181,8 @@ pub(super) fn text_plan(contract: &Contract, tensors: Tensors) -> Result<(Plan, 
     let sizes = contract.sizes(TEXT, hidden, &tensors, "text_model")?;
     let (plan, tokens) = Plan::new("text tower", Shape::Tokens { length_max })?;
     let mut builder = Builder { plan, tensors };
-    let table = builder.tensors.take(words, &[vocabulary, hidden])?;
-    let table = builder.plan.constant(words, &[vocabulary, hidden], table)?;
+    let table = builder.tensors.take_table(words, &[vocabulary, hidden])?;
+    let table = builder.plan.table(words, &[vocabulary, hidden], table)?;
     let rows = builder.tensors.take(places, &[length_max, hidden])?;
     let rows = builder.plan.constant(places, &[length_max, hidden], rows)?;
     let mut x = builder.plan.embed(tokens, table, rows)?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use shaders::Executor;
-use vision::models::{ImageModel, TextModel, load_image_model_on, load_text_model_on};
+use vision::models::{ImageModel, TextModel, WeightFile, load_image_model_on, load_text_model_on};
 
 use super::Kind;
 use super::onnxruntime::{Runtime, Session, Tensor};
@@ -75,14 +75,17 @@ pub(super) enum Ours {
 
 impl Ours {
     pub(super) fn load(executor: &dyn Executor, kind: Kind, models: &Path) -> Result<Ours, Failure> {
-        let read = |path: &str| {
+        let missing = |path: &str| {
             let path = models.join(path);
-            std::fs::read(&path).map_err(|error| Failure::new(Failure::MODEL, format!("{}: {error}", path.display())))
+            move |error: std::io::Error| Failure::new(Failure::MODEL, format!("{}: {error}", path.display()))
         };
+        let weights = |path: &str| WeightFile::open(&models.join(path)).map_err(missing(path));
         let model = match kind {
-            Kind::Image => load_image_model_on(executor, &read("efficientnet-lite0/efficientnet-lite0-57934424.pth")?).map(Ours::Image),
+            Kind::Image => load_image_model_on(executor, &weights("efficientnet-lite0/efficientnet-lite0-57934424.pth")?).map(Ours::Image),
             Kind::Text => {
-                let (weights, tokenizer) = (read("all-minilm-l6-v2/model.safetensors")?, read("all-minilm-l6-v2/tokenizer.json")?);
+                let weights = weights("all-minilm-l6-v2/model.safetensors")?;
+                let path = "all-minilm-l6-v2/tokenizer.json";
+                let tokenizer = std::fs::read(models.join(path)).map_err(missing(path))?;
                 load_text_model_on(executor, &weights, &tokenizer).map(|model| Ours::Text(Box::new(model)))
             }
         };

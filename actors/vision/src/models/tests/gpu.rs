@@ -32,7 +32,7 @@ fn software(precision: Precision) -> Option<GpuExecutor> {
 #[test]
 fn features_of_reference_pictures_on_a_graphics_device() {
     let Some((shared, models)) = folders() else { return };
-    let weights = bytes(models.join("efficientnet-lite0").join("efficientnet-lite0-57934424.pth"));
+    let weights = mapped(models.join("efficientnet-lite0").join("efficientnet-lite0-57934424.pth"));
     let reference = json(shared.join("image_reference.json"));
     let images = &reference["images"].as_array().expect("a list")[..PICTURES];
     let pixels: Vec<u8> = images
@@ -59,7 +59,7 @@ fn features_of_reference_pictures_on_a_graphics_device() {
 fn vectors_of_reference_titles_on_a_graphics_device() {
     let Some((shared, models)) = folders() else { return };
     let folder = models.join("all-minilm-l6-v2");
-    let (weights, tokenizer) = (bytes(folder.join("model.safetensors")), bytes(folder.join("tokenizer.json")));
+    let (weights, tokenizer) = (mapped(folder.join("model.safetensors")), bytes(folder.join("tokenizer.json")));
     let reference = json(shared.join("text_reference.json"));
     let texts = &reference["texts"].as_array().expect("a list")[..TITLES];
     let titles: Vec<&str> = texts.iter().map(|text| text["text"].as_str().expect("a text")).collect();

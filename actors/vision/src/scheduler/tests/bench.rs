@@ -232,7 +232,8 @@ fn bench_of_queries_alone_and_during_an_import() {
 #[ignore = "a measurement, not a check"]
 fn bench_of_runs_side_by_side_and_of_runs_over_all_cores() {
     let Some((models_dir, photos)) = found() else { return eprintln!("SKIPPED: no shared data") };
-    let weights = std::fs::read(models_dir.join("efficientnet-lite0/efficientnet-lite0-57934424.pth")).expect("the weights");
+    let weights = models_dir.join("efficientnet-lite0/efficientnet-lite0-57934424.pth");
+    let weights = crate::models::WeightFile::open(&weights).expect("the weights");
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let Input::Picture(picture) = prepared(&Config::default(), &photos, Space::Image, 0) else { return };
     let runs = 256 / cores * cores;
