@@ -9,6 +9,7 @@ mod folder;
 mod onnx;
 mod pickle;
 mod preprocessor;
+mod sight;
 mod tensors;
 mod tokenizer;
 mod towers;
@@ -21,6 +22,7 @@ mod tests;
 use crate::logic::preprocessing::Preprocessing;
 pub use folder::{LoadedModel, ModelFiles, load};
 use shaders::{Executor, Input, PlanError, Program, RunError};
+pub use sight::Sight;
 use std::sync::Arc;
 use tokenizer::{Rules, TextTokenizer};
 
@@ -88,6 +90,7 @@ pub struct ImageModel {
     program: Arc<dyn Program>,
     preprocessing: Preprocessing,
     dimensions: usize,
+    sight: Option<Sight>,
 }
 
 impl ImageModel {
@@ -114,11 +117,27 @@ impl ImageModel {
     /// # Errors
     /// When the bytes are not exactly that many pictures, or the device fails.
     pub fn embed(&self, pixels: &[u8], pictures: usize) -> Result<Vec<f32>, ModelError> {
+        Ok(self.see(pixels, pictures)?.0)
+    }
+
+    /// The map that [`ImageModel::see`] gives of each picture, where the model has one.
+    #[must_use]
+    pub fn sight(&self) -> Option<Sight> {
+        self.sight
+    }
+
+    /// The features of pictures, as [`ImageModel::embed`] gives them, and where the model looked: `[pictures, height, width, channels]`,
+    /// empty where it has no map.
+    ///
+    /// # Errors
+    /// As [`ImageModel::embed`].
+    pub fn see(&self, pixels: &[u8], pictures: usize) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
         let picture = self.preprocessing.side * self.preprocessing.side * 3;
         if picture.checked_mul(pictures) != Some(pixels.len()) {
             return Err(RunError::Pixels { bytes: pixels.len(), picture }.into());
         }
-        Ok(self.program.run(Input::Pixels(pixels))?.swap_remove(0))
+        let mut outputs = self.program.run(Input::Pixels(pixels))?.into_iter();
+        Ok((outputs.next().unwrap_or_default(), outputs.next().unwrap_or_default()))
     }
 }
 
