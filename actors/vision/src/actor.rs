@@ -142,6 +142,9 @@ impl Actor for Nightwing {
             VisionMsg::EmbedImages { images, model, reply } => {
                 query::answer(&state.args, state.answering(Space::Image, model.as_deref()), context, Ask::Images(images), reply);
             }
+            VisionMsg::LookAt { picture, model, reply } => {
+                query::look(&state.args, state.answering(Space::Image, model.as_deref()), context, picture, reply);
+            }
             VisionMsg::Tick => {
                 state.follow_releases();
                 for model in state.models() {

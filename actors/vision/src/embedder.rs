@@ -10,7 +10,7 @@ use crate::devices::{Device, DeviceState, Devices, Remembering};
 use crate::logic::picture::Pixels;
 use crate::logic::preprocessing::Preprocessing;
 use crate::logic::schedule::Place;
-use crate::models::{self, ImageModel, LoadedModel, ModelError, ModelFiles, WeightFile};
+use crate::models::{self, ImageModel, LoadedModel, ModelError, ModelFiles, Sight, WeightFile};
 use crate::packages::{Manager, Manifest, ModelPackage};
 
 /// One input of a model.
@@ -18,6 +18,8 @@ use crate::packages::{Manager, Manifest, ModelPackage};
 pub enum Input {
     /// For an image model.
     Picture(Pixels),
+    /// For an image model: its vector is followed by the map of where it looked, where it has one.
+    Scene(Pixels),
     /// For a text model.
     Text(String),
 }
@@ -60,7 +62,11 @@ pub trait Embedder: Send + Sync {
     fn reads_texts(&self) -> bool {
         self.info().reads_texts
     }
-    /// One vector for each input, `[dimensions]`, of any length.
+    /// The map that it gives of a scene.
+    fn sight(&self) -> Option<Sight> {
+        None
+    }
+    /// One vector for each input, `[dimensions]`, of any length; of a scene its map behind it.
     fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, EmbedError>;
     /// Where the next run is done.
     fn place(&self) -> Place {
@@ -207,19 +213,31 @@ impl Embedder for Loaded {
         let (mut pixels, mut pictures, mut texts) = (Vec::new(), 0, Vec::new());
         for input in inputs {
             match input {
-                Input::Picture(picture) => {
+                Input::Picture(picture) | Input::Scene(picture) => {
                     pixels.extend_from_slice(&picture.0);
                     pictures += 1;
                 }
                 Input::Text(text) => texts.push(text.as_str()),
             }
         }
-        let pictures = self.pictures(&pixels, pictures)?;
+        let (pictures, maps) = self.pictures(&pixels, pictures)?;
         let texts = self.texts(&texts)?;
         let dimensions = self.info.dimensions;
         let (mut pictures, mut texts) = (pictures.chunks_exact(dimensions), texts.chunks_exact(dimensions));
-        let next = |input: &Input| if matches!(input, Input::Picture(_)) { pictures.next() } else { texts.next() };
-        Ok(inputs.iter().map(next).map(|vector| vector.unwrap_or_default().to_vec()).collect())
+        let mut maps = maps.chunks_exact(self.sight().map_or(1, Sight::numbers));
+        let mut next = |input: &Input| {
+            let (vector, map) = match input {
+                Input::Text(_) => (texts.next(), None),
+                Input::Picture(_) => (pictures.next(), maps.next().and(None)),
+                Input::Scene(_) => (pictures.next(), maps.next()),
+            };
+            [vector.unwrap_or_default(), map.unwrap_or_default()].concat()
+        };
+        Ok(inputs.iter().map(&mut next).collect())
+    }
+
+    fn sight(&self) -> Option<Sight> {
+        self.model.image.as_ref().and_then(ImageModel::sight)
     }
 
     fn place(&self) -> Place {
@@ -240,11 +258,11 @@ impl Embedder for Loaded {
 }
 
 impl Loaded {
-    fn pictures(&self, pixels: &[u8], count: usize) -> Result<Vec<f32>, EmbedError> {
+    fn pictures(&self, pixels: &[u8], count: usize) -> Result<(Vec<f32>, Vec<f32>), EmbedError> {
         match &self.model.image {
-            _ if count == 0 => Ok(Vec::new()),
+            _ if count == 0 => Ok(Default::default()),
             None => Err("a picture for a text model".to_owned().into()),
-            Some(model) => Ok(model.embed(pixels, count)?),
+            Some(model) => Ok(model.see(pixels, count)?),
         }
     }
 
@@ -263,16 +281,23 @@ pub(crate) fn embed(embedder: &dyn Embedder, inputs: &[Input]) -> Result<Vec<Arc
     if vectors.len() != inputs.len() {
         return Err(EmbedError::Failed(format!("{} vectors for {} inputs", vectors.len(), inputs.len())));
     }
-    vectors.into_iter().map(|vector| normalised(vector, embedder.info().dimensions)).collect()
+    let dimensions = embedder.info().dimensions;
+    let map = embedder.sight().map_or(0, Sight::numbers);
+    let finished =
+        |(vector, input): (Vec<f32>, &Input)| normalised(vector, dimensions, if matches!(input, Input::Scene(_)) { map } else { 0 });
+    vectors.into_iter().zip(inputs).map(finished).collect()
 }
 
-fn normalised(mut vector: Vec<f32>, dimensions: usize) -> Result<Arc<[f32]>, EmbedError> {
+/// The vector alone, not the `map` numbers behind it.
+fn normalised(mut numbers: Vec<f32>, dimensions: usize, map: usize) -> Result<Arc<[f32]>, EmbedError> {
+    let count = numbers.len();
+    let vector = &mut numbers[..dimensions.min(count)];
     let norm = vector.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>().sqrt();
-    if vector.len() != dimensions || !norm.is_finite() || norm == 0.0 {
-        return Err(EmbedError::Failed(format!("a vector of {} numbers and length {norm}", vector.len())));
+    if count != dimensions + map || !norm.is_finite() || norm == 0.0 {
+        return Err(EmbedError::Failed(format!("a vector of {count} numbers and length {norm}")));
     }
     vector.iter_mut().for_each(|number| *number = (f64::from(*number) / norm) as f32);
-    Ok(vector.into())
+    Ok(numbers.into())
 }
 
 #[cfg(test)]
@@ -281,9 +306,10 @@ mod tests {
 
     #[test]
     fn vectors_are_brought_to_length_one_or_refused() {
-        assert_eq!(normalised(vec![3.0, 4.0], 2).expect("a vector").as_ref(), [0.6, 0.8]);
+        assert_eq!(normalised(vec![3.0, 4.0], 2, 0).expect("a vector").as_ref(), [0.6, 0.8]);
+        assert_eq!(normalised(vec![3.0, 4.0, 7.0], 2, 1).expect("a vector and a map").as_ref(), [0.6, 0.8, 7.0]);
         for bad in [vec![], vec![0.0, 0.0], vec![f32::NAN, 1.0], vec![f32::INFINITY, 1.0], vec![1.0]] {
-            assert!(normalised(bad.clone(), 2).is_err(), "{bad:?}");
+            assert!(normalised(bad.clone(), 2, 0).is_err(), "{bad:?}");
         }
     }
 }

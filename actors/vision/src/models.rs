@@ -11,6 +11,7 @@ mod mobilenet;
 mod onnx;
 mod pickle;
 mod preprocessor;
+mod sight;
 mod tensors;
 mod tokenizer;
 mod towers;
@@ -24,6 +25,7 @@ mod tests;
 use crate::logic::preprocessing::{Preprocessing, Retrieval};
 pub use folder::{LoadedModel, ModelFiles, load};
 use shaders::{Executor, Input, PlanError, Program, RunError};
+pub use sight::Sight;
 use std::sync::Arc;
 use tokenizer::{Rules, TextTokenizer};
 pub use weights::WeightFile;
@@ -94,6 +96,7 @@ pub struct ImageModel {
     dimensions: usize,
     /// Whether its features are replaced by their signed square roots.
     is_rooted: bool,
+    sight: Option<Sight>,
 }
 
 impl ImageModel {
@@ -120,15 +123,31 @@ impl ImageModel {
     /// # Errors
     /// When the bytes are not exactly that many pictures, or the device fails.
     pub fn embed(&self, pixels: &[u8], pictures: usize) -> Result<Vec<f32>, ModelError> {
+        Ok(self.see(pixels, pictures)?.0)
+    }
+
+    /// The map that [`ImageModel::see`] gives of each picture, where the model has one.
+    #[must_use]
+    pub fn sight(&self) -> Option<Sight> {
+        self.sight
+    }
+
+    /// The features of pictures, as [`ImageModel::embed`] gives them, and where the model looked: `[pictures, height, width, channels]`,
+    /// empty where it has no map.
+    ///
+    /// # Errors
+    /// As [`ImageModel::embed`].
+    pub fn see(&self, pixels: &[u8], pictures: usize) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
         let picture = self.preprocessing.side * self.preprocessing.side * 3;
         if picture.checked_mul(pictures) != Some(pixels.len()) {
             return Err(RunError::Pixels { bytes: pixels.len(), picture }.into());
         }
-        let mut features = self.program.run(Input::Pixels(pixels))?.swap_remove(0);
+        let mut outputs = self.program.run(Input::Pixels(pixels))?.into_iter();
+        let mut features = outputs.next().unwrap_or_default();
         if self.is_rooted {
             features.iter_mut().for_each(|feature| *feature = feature.abs().sqrt().copysign(*feature));
         }
-        Ok(features)
+        Ok((features, outputs.next().unwrap_or_default()))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::embedder::{EmbedError, Embedder, Input};
 use crate::logic::preprocessing::Preprocessing;
 use crate::logic::residency::{self, Resident, Role};
 use crate::logic::schedule::Place;
+use crate::models::Sight;
 
 /// Loads a model again.
 pub(crate) type Load = Box<dyn Fn() -> Result<Arc<dyn Embedder>, String> + Send + Sync>;
@@ -35,6 +36,7 @@ struct Entry {
 struct Evictable {
     info: ModelInfo,
     preprocessing: Preprocessing,
+    sight: Option<Sight>,
     bytes: u64,
     load: Load,
     /// Held for moments only.
@@ -54,12 +56,13 @@ impl Residents {
     /// Takes a model up and loads it. It leaves the table when nobody holds it any more. Blocks.
     pub(crate) fn admit(self: &Arc<Self>, role: Role, load: Load) -> Result<Arc<dyn Embedder>, String> {
         let loaded = load()?;
-        let (info, preprocessing) = (loaded.info().clone(), loaded.preprocessing());
+        let (info, preprocessing, sight) = (loaded.info().clone(), loaded.preprocessing(), loaded.sight());
         let bytes = loaded.memory_bytes();
         let residents = Arc::downgrade(self);
         let model = Arc::new(Evictable {
             info,
             preprocessing,
+            sight,
             bytes,
             load,
             loaded: Mutex::new(Some(loaded)),
@@ -166,6 +169,10 @@ impl Embedder for Evictable {
 
     fn preprocessing(&self) -> Preprocessing {
         self.preprocessing
+    }
+
+    fn sight(&self) -> Option<Sight> {
+        self.sight
     }
 
     fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, EmbedError> {

@@ -442,7 +442,7 @@ impl Dropped {
 /// The size of an input: runs of texts take as long as their tokens are many.
 fn units(input: &Input) -> usize {
     match input {
-        Input::Picture(_) => 1,
+        Input::Picture(_) | Input::Scene(_) => 1,
         Input::Text(text) => text.len().div_ceil(TEXT_UNIT_BYTES).clamp(1, TEXT_UNITS_MAX),
     }
 }

@@ -3,6 +3,7 @@
 mod house;
 mod reference;
 mod releases;
+mod sight;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

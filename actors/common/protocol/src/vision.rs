@@ -84,6 +84,28 @@ pub struct Embedding {
     pub fingerprint: Arc<str>,
 }
 
+/// What a model sees in a picture.
+#[derive(Clone, Debug)]
+pub struct Sight {
+    /// Of the whole picture.
+    pub embedding: Embedding,
+    /// Where it looked; `None` where the model has no such map.
+    pub activations: Option<ActivationMap>,
+}
+
+/// How strongly the parts of a model answered to each part of a picture.
+#[derive(Clone, Debug)]
+pub struct ActivationMap {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// `[height, width, channels]`, one or more channels.
+    pub values: Arc<[f32]>,
+    /// Which part of the picture the map lies over.
+    pub seen: Crop,
+}
+
 /// Why one picture or text has no embedding.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum VisionError {
@@ -133,6 +155,15 @@ pub enum VisionMsg {
         model: Option<Arc<str>>,
         /// One answer a picture.
         reply: Reply<Vec<Result<Embedding, VisionError>>>,
+    },
+    /// Embed a picture and say where the model looked, as [`VisionMsg::EmbedImages`].
+    LookAt {
+        /// JPEG, PNG, WebP or GIF.
+        picture: bytes::Bytes,
+        /// The model's fingerprint; the live release's model where none is named.
+        model: Option<Arc<str>>,
+        /// The answer.
+        reply: Reply<Result<Sight, VisionError>>,
     },
     /// For the actor's own use: look for work.
     Tick,

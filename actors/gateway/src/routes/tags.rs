@@ -299,7 +299,7 @@ impl ObjectDoc {
 pub(crate) struct PictureTagsDoc {
     pub request_id: String,
     pub model_version: String,
-    /// The whole picture, or what the given box holds; `box` is where its main object is.
+    /// What the given box holds, or the main object: where it is small by itself and in its surroundings, else by the whole picture.
     pub main: ObjectDoc,
     /// Where objects are, the surest first.
     pub found: Vec<FoundDoc>,

@@ -260,7 +260,7 @@ impl World {
                 };
                 reply.send(images.iter().map(of).collect());
             }
-            VisionMsg::Tick | VisionMsg::BatchDone(_) => {}
+            VisionMsg::LookAt { .. } | VisionMsg::Tick | VisionMsg::BatchDone(_) => {}
         }
     }
 

@@ -149,6 +149,7 @@ pub fn measure_with(
     override_box: Option<Region>,
 ) -> Measurements {
     let small = picture.small();
+    let activations = activations.filter(|_| !segment::is_plain(&small));
     let mask = segment::segment(&small, activations, override_box);
     let mut objects = detector.detect(&Scene { picture, activations, mask: &mask });
     objects.retain(Region::is_within);

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use domain::ContentHash;
 use futures_util::future::join_all;
 use image::RgbImage;
 use kit::{Context, Priority, Reply, WorkError};
-use protocol::vision::{Crop, EMBED_BATCH_MAX, Embedding, PictureQuery, Space, VisionError};
+use protocol::vision::{ActivationMap, Crop, EMBED_BATCH_MAX, Embedding, PictureQuery, Sight, Space, VisionError};
 use tokio::sync::oneshot;
 
 use super::pictures::stage;
@@ -69,14 +70,30 @@ pub(crate) fn answer(args: &Args, model: Option<(Arc<dyn Embedder>, Arc<SpaceFil
     let Some((embedder, file)) = model else {
         return reply.send(refuse(&VisionError::NoModel(space)));
     };
-    // Nobody waits at a page for what is of the catalog's own making.
-    let lane = if context.priority == Priority::Bulk { Lane::Import } else { Lane::Query };
-    let query = Query { config: Arc::clone(&args.config), scheduler: args.threads.scheduler().clone(), lane, embedder, file, context };
+    let query = Query::new(args, embedder, file, context);
     tokio::spawn(async move {
         let started = Instant::now();
         let answers = join_all(ask.parts().into_iter().map(|part| query.clone().answer(part))).await;
         stage("query", started);
         reply.send(answers.into_iter().flatten().collect());
+    });
+}
+
+/// Says what a model sees in a picture. Returns at once; the answer comes from another task.
+pub(crate) fn look(
+    args: &Args,
+    model: Option<(Arc<dyn Embedder>, Arc<SpaceFile>)>,
+    context: Context,
+    picture: Bytes,
+    reply: Reply<Result<Sight, VisionError>>,
+) {
+    let Some((embedder, file)) = model else { return reply.send(Err(VisionError::NoModel(Space::Image))) };
+    let query = Query::new(args, embedder, file, context);
+    tokio::spawn(async move {
+        let started = Instant::now();
+        let sight = query.look(picture).await;
+        stage("query", started);
+        reply.send(sight);
     });
 }
 
@@ -98,6 +115,32 @@ enum Prepared {
 }
 
 impl Query {
+    fn new(args: &Args, embedder: Arc<dyn Embedder>, file: Arc<SpaceFile>, context: Context) -> Self {
+        // Nobody waits at a page for what is of the catalog's own making.
+        let lane = if context.priority == Priority::Bulk { Lane::Import } else { Lane::Query };
+        Self { config: Arc::clone(&args.config), scheduler: args.threads.scheduler().clone(), lane, embedder, file, context }
+    }
+
+    async fn look(self, picture: Bytes) -> Result<Sight, VisionError> {
+        let (scheduler, lane, context) = (self.scheduler.clone(), self.lane, self.context.clone());
+        let (deadline, fingerprint) = (context.deadline, Arc::clone(&self.file.fingerprint));
+        let (sight, dimensions, content) = (self.embedder.sight(), self.file.model.dimensions, ContentHash::of(&picture));
+        let prepare = move |turn: Turn| {
+            let decoded = decode(&self.config, &picture)?;
+            let preprocessing = self.embedder.preprocessing();
+            let seen = picture::seen(decoded.dimensions(), &preprocessing);
+            let pixels = picture::prepare(&decoded, &preprocessing).map_err(|error| refusal(&error))?;
+            let waiting = self.scheduler.submit(&self.embedder, self.lane, &self.context, vec![Input::Scene(pixels)], Some(turn)).pop();
+            waiting.map(|waiting| (seen, waiting)).ok_or_else(|| VisionError::Engine("the input was lost".to_owned()))
+        };
+        let (seen, waiting) = scheduler.run(lane, Effort::Heavy, &context, prepare).await.map_err(not_prepared)??;
+        let numbers = awaited(waiting, deadline).await?;
+        let (vector, map) = numbers.split_at_checked(dimensions).ok_or_else(|| VisionError::Engine("a short vector".to_owned()))?;
+        let activations = sight.filter(|sight| sight.numbers() == map.len());
+        let activations = activations.map(|sight| ActivationMap { height: sight.height, width: sight.width, values: map.into(), seen });
+        Ok(Sight { embedding: Embedding { vector: vector.into(), content, fingerprint }, activations })
+    }
+
     async fn answer(self, part: Ask) -> Answers {
         let (count, deadline, fingerprint) = (part.len(), self.context.deadline, Arc::clone(&self.file.fingerprint));
         let effort = if matches!(part, Ask::Texts(..)) { Effort::Glance } else { Effort::Heavy };
@@ -105,19 +148,15 @@ impl Query {
         let prepared = scheduler.run(lane, effort, &context, move |turn| self.prepare(&part, turn)).await;
         let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err(error @ WorkError::Panicked { .. }) => return vec![Err(VisionError::Engine(error.to_string())); count],
-            Err(error) => return vec![Err(VisionError::Busy(error.to_string())); count],
+            Err(error) => return vec![Err(not_prepared(error)); count],
         };
         let mut answers = Vec::with_capacity(count);
         for one in prepared {
             answers.push(match one {
                 Prepared::Known(answer) => answer,
-                Prepared::Waits(content, answer) => match tokio::time::timeout_at(deadline, answer).await {
-                    Ok(Ok(Ok(vector))) => Ok(Embedding { vector, content, fingerprint: Arc::clone(&fingerprint) }),
-                    Ok(Ok(Err(refusal))) => Err(refusal.into()),
-                    Ok(Err(_)) => Err(VisionError::Busy("the threads have stopped".to_owned())),
-                    Err(_) => Err(VisionError::Busy("not done in time".to_owned())),
-                },
+                Prepared::Waits(content, answer) => {
+                    awaited(answer, deadline).await.map(|vector| Embedding { vector, content, fingerprint: Arc::clone(&fingerprint) })
+                }
             });
         }
         answers
@@ -160,6 +199,23 @@ impl Query {
         let lost = || Prepared::Known(Err(VisionError::Engine("the input was lost".to_owned())));
         let mut waits = |content| waiting.next().map_or_else(lost, |answer| Prepared::Waits(content, answer));
         prepared.into_iter().map(|one| one.unwrap_or_else(&mut waits)).collect()
+    }
+}
+
+/// What a model answers, by the deadline.
+async fn awaited(answer: oneshot::Receiver<scheduler::Answer>, deadline: tokio::time::Instant) -> Result<Arc<[f32]>, VisionError> {
+    match tokio::time::timeout_at(deadline, answer).await {
+        Ok(Ok(Ok(vector))) => Ok(vector),
+        Ok(Ok(Err(refusal))) => Err(refusal.into()),
+        Ok(Err(_)) => Err(VisionError::Busy("the threads have stopped".to_owned())),
+        Err(_) => Err(VisionError::Busy("not done in time".to_owned())),
+    }
+}
+
+fn not_prepared(error: WorkError) -> VisionError {
+    match error {
+        WorkError::Panicked { .. } => VisionError::Engine(error.to_string()),
+        error => VisionError::Busy(error.to_string()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A folder of files as a model: which files there are says which builder makes it.
 
 use super::onnx::{self, Ending, Source};
+use super::sight::with_sight;
 use super::tensors::{self, Tensors};
 use super::tokenizer::{Rules, TextTokenizer};
 use super::weights::WeightFile;
@@ -334,7 +335,8 @@ fn text_graph(
 
 pub(super) fn image_model(executor: &dyn Executor, plan: Plan, preprocessing: Preprocessing) -> Result<ImageModel, ModelError> {
     let dimensions = output_width(&plan);
-    Ok(ImageModel { program: executor.prepare(plan)?, preprocessing, dimensions, is_rooted: false })
+    let (plan, sight) = with_sight(plan)?;
+    Ok(ImageModel { program: executor.prepare(plan)?, preprocessing, dimensions, is_rooted: false, sight })
 }
 
 fn text_model(files: &ModelFiles, executor: &dyn Executor, plan: Plan, rules: Rules) -> Result<TextModel, ModelError> {

@@ -1,6 +1,7 @@
 //! Tagging with a made-up catalog and made-up vectors, step by step on a clock that the tests turn.
 
 mod house;
+mod sight;
 mod words;
 
 use std::time::Duration;
@@ -236,10 +237,10 @@ async fn a_callers_picture_is_measured_embedded_and_tagged() {
     assert_eq!((colour.value.as_str(), told.model_version), ("blue", house.tagger().vocabulary().model_version));
     assert!(!told.main.colours.is_empty());
 
-    let refused = house.tagger().picture(&context, query(b"<html>".to_vec(), None), false).await;
+    let refused = house.tagger().picture(&context, query(b"<html>".to_vec(), Some(crop)), false).await;
     assert!(matches!(refused, Err(VisionError::BadPicture { code: "not_a_picture", .. })), "{refused:?}");
     let late = Context::new(Priority::Serving, Duration::ZERO);
-    let refused = house.tagger().picture(&late, query(jpeg(90, 60, 3), None), false).await;
+    let refused = house.tagger().picture(&late, query(jpeg(90, 60, 3), Some(crop)), false).await;
     assert!(matches!(refused, Err(VisionError::Busy(_))), "{refused:?}");
     house.model("");
     let refused = house.tagger().picture(&context, query(jpeg(90, 60, 3), None), false).await;

@@ -263,7 +263,7 @@ impl Embedder for Fake {
     fn embed(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, EmbedError> {
         let one = |input: &Input| {
             let bytes = match input {
-                Input::Picture(pixels) => pixels.0.as_slice(),
+                Input::Picture(pixels) | Input::Scene(pixels) => pixels.0.as_slice(),
                 Input::Text(text) if text.starts_with("fails") => return Err("it fails".to_owned().into()),
                 Input::Text(text) if text.starts_with("panics") => panic!("it panics"),
                 Input::Text(text) => {

@@ -12,6 +12,9 @@ use super::{Activations, Region, Small};
 
 /// Clusters of the edge's colours.
 const EDGE_CLUSTERS: usize = 3;
+/// So much of the edge within such a distance of its commonest colour, in OKLab, is a studio's background.
+const PLAIN_SHARE: f32 = 0.6;
+const PLAIN_REACH: f32 = 0.05;
 /// Clusters of each side's colours.
 const SIDE_CLUSTERS: usize = 6;
 /// Pixels nearer to a background colour than this are background, in OKLab; noise of the edge may raise it to the second.
@@ -100,6 +103,15 @@ pub(crate) fn segment(small: &Small, activations: Option<&Activations<'_>>, regi
         product.iter_mut().zip(inside).filter(|(_, inside)| !inside).for_each(|(product, _)| *product = 0.0);
     }
     Mask { width, height, product, is_told_apart }
+}
+
+/// Whether the edge shows one even colour: a studio's background, whose outlines tell more than a backbone's coarse map.
+pub(crate) fn is_plain(small: &Small) -> bool {
+    let colours: Vec<Lab> = edge(small.width, small.height).iter().map(|at| small.lab[*at]).collect();
+    let found = clusters(&colours, &vec![1.0; colours.len()], EDGE_CLUSTERS);
+    let Some(commonest) = found.iter().max_by(|a, b| a.weight.total_cmp(&b.weight)) else { return false };
+    let near = colours.iter().filter(|colour| distance2(colour, &commonest.centre) < PLAIN_REACH * PLAIN_REACH).count();
+    near as f32 >= PLAIN_SHARE * colours.len() as f32
 }
 
 fn is_told(product: &[f32]) -> bool {

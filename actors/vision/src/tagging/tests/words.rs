@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kit::{Context, Priority, Probe, Scene};
 use protocol::tags::{Tag, TagSource};
-use protocol::vision::{EMBED_BATCH_MAX, Embedding, PictureQuery, Space, VisionError, VisionMsg};
+use protocol::vision::{Crop, EMBED_BATCH_MAX, Embedding, PictureQuery, Space, VisionError, VisionMsg};
 
 use super::house::{DIMENSIONS, House};
 use crate::logic::picture::tests::jpeg;
@@ -72,7 +72,11 @@ async fn without_a_labelled_product_words_suggest_and_are_asked_for_once() {
 
     let context = Context::new(Priority::Serving, Duration::from_secs(30));
     let blue = house.embedding("p1");
-    let asked = house.tagger().picture(&context, PictureQuery { bytes: jpeg(60, 60, 3).into(), crop: None }, false);
+    let asked = house.tagger().picture(
+        &context,
+        PictureQuery { bytes: jpeg(60, 60, 3).into(), crop: Some(Crop { x: 0.1, y: 0.1, width: 0.8, height: 0.8 }) },
+        false,
+    );
     let picture = async {
         let (_, message) = probe.next().await;
         let VisionMsg::EmbedImages { images, reply, .. } = message else { panic!("Nightwing is asked {message:?}") };
