@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use protocol::vision::{Space, VisionError};
+use protocol::vision::{ModelInfo, Space, VisionError};
 use serde::Serialize;
 
 use crate::config::Config;
@@ -26,6 +26,7 @@ pub struct OneShotEmbedding {
 pub struct OneShot {
     config: Config,
     models: InstalledModels,
+    words: Space,
     image: Option<Arc<dyn Embedder>>,
     text: Option<Arc<dyn Embedder>>,
 }
@@ -33,7 +34,14 @@ pub struct OneShot {
 impl OneShot {
     /// With these models.
     pub fn new(models: InstalledModels) -> Self {
-        Self { config: Config::default(), models, image: None, text: None }
+        Self { config: Config::default(), models, words: Space::Text, image: None, text: None }
+    }
+
+    /// Texts are embedded into this space. Among pictures that takes an image model that reads words, too: the first that is
+    /// installed, which then embeds the pictures as well.
+    #[must_use]
+    pub fn words_into(self, space: Space) -> Self {
+        Self { words: space, ..self }
     }
 
     /// Embeds a picture file.
@@ -47,7 +55,7 @@ impl OneShot {
 
     /// Embeds a text.
     pub fn embed_text(&mut self, text: &str) -> Result<OneShotEmbedding, VisionError> {
-        let embedder = self.embedder(Space::Text)?;
+        let embedder = self.embedder(self.words)?;
         run(embedder.as_ref(), text.to_owned(), Input::Text(text.to_owned()))
     }
 
@@ -58,12 +66,18 @@ impl OneShot {
     }
 
     fn embedder(&mut self, space: Space) -> Result<Arc<dyn Embedder>, VisionError> {
-        let slot = if space == Space::Image { &mut self.image } else { &mut self.text };
+        let slot = if space == Space::Image { &self.image } else { &self.text };
         if let Some(embedder) = slot {
             return Ok(Arc::clone(embedder));
         }
-        let model = self.models.installed(space).ok_or(VisionError::NoModel(space))?;
+        let reads_both = |model: &ModelInfo| model.space == Space::Image && model.reads_texts && self.models.is_installed(model);
+        let model = match (space, self.words) {
+            (Space::Image, Space::Image) => self.models.known().into_iter().find(reads_both),
+            _ => self.models.installed(space),
+        };
+        let model = model.ok_or(VisionError::NoModel(space))?;
         let embedder = self.models.load(&model).map_err(VisionError::Engine)?;
+        let slot = if space == Space::Image { &mut self.image } else { &mut self.text };
         Ok(Arc::clone(slot.insert(embedder)))
     }
 }
@@ -72,4 +86,32 @@ fn run(embedder: &dyn Embedder, input: String, prepared: Input) -> Result<OneSho
     let vector = embedder::embed(embedder, &[prepared]).map_err(|error| VisionError::Engine(error.to_string()))?.pop();
     let vector = vector.ok_or_else(|| VisionError::Engine("the model gave no vector".to_owned()))?;
     Ok(OneShotEmbedding { input, model: embedder.info().name.clone(), embedding: vector.to_vec() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A vocabulary of three words for the random-weight CLIP of the tests.
+    const TOKENIZER: &str = r#"{"version": "1.0", "pre_tokenizer": {"type": "Whitespace"},
+        "model": {"type": "WordLevel", "vocab": {"<unk>": 0, "red": 1, "shoe": 2}, "unk_token": "<unk>"}}"#;
+
+    #[test]
+    fn words_are_embedded_among_pictures_by_a_model_that_reads_both() {
+        let (source, models) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("models").join("clip");
+        for file in ["config.json", "model.safetensors", "preprocessor_config.json"] {
+            std::fs::copy(clip.join(file), source.path().join(file)).expect("copied");
+        }
+        std::fs::write(source.path().join("tokenizer.json"), TOKENIZER).expect("written");
+        crate::packages::add(source.path(), "both", models.path(), |_| {}).expect("added");
+        let mut one_shot = OneShot::new(models.path()).words_into(Space::Image);
+        let made = one_shot.embed("red shoe").expect("embedded");
+        assert_eq!(made.model, "both");
+        let length: f32 = made.embedding.iter().map(|number| number * number).sum();
+        assert!((length - 1.0).abs() < 1e-4 && made.embedding != one_shot.embed("shoe").expect("embedded").embedding);
+        assert!(matches!(OneShot::new(models.path()).embed_text("red shoe"), Err(VisionError::NoModel(Space::Text))));
+        let none = tempfile::tempdir().expect("a folder");
+        assert!(matches!(OneShot::new(none.path()).words_into(Space::Image).embed_text("red"), Err(VisionError::NoModel(Space::Image))));
+    }
 }

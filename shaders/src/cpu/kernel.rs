@@ -303,8 +303,8 @@ fn filtered(context: Context<'_>, filter: &Step) -> [usize; 3] {
 }
 
 fn scratch_of_chain(context: Context<'_>, filter: &Step, expands: bool) -> usize {
-    let (Step::Depthwise { window, .. }, [_, width, wide]) = (filter, filtered(context, filter)) else { return 0 };
-    chain::scratch_len(width, wide, *window, expands)
+    let (Step::Depthwise { window, .. }, [height, width, wide]) = (filter, filtered(context, filter)) else { return 0 };
+    chain::scratch_len([height, width], wide, *window, expands)
 }
 
 fn run_chain(

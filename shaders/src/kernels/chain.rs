@@ -7,7 +7,6 @@ use super::depthwise::{Depthwise, depthwise};
 use super::gemm::{Panels, Product, gemm};
 use super::window::Window;
 use crate::crew::Crew;
-use crate::plan::SIDE_MAX;
 use crate::simd::Isa;
 
 /// Floats of the wide map, before and after the filter, that a thread works on at a time.
@@ -43,17 +42,17 @@ pub(crate) struct Chain<'a> {
 }
 
 /// Rows of a tile: of the filtered map, and of the wide map that they are filtered from.
-pub(crate) fn tile(width: usize, wide: usize, window: Window, expands: bool) -> [usize; 2] {
+pub(crate) fn tile([height, width]: [usize; 2], wide: usize, window: Window, expands: bool) -> [usize; 2] {
     let (row, filtered) = (if expands { width * wide } else { 0 }, window.output(width) * wide);
     let from = |rows: usize| (rows - 1) * window.stride + window.kernel;
     let fits = |rows: &usize| from(*rows) * row + rows * filtered <= TILE_FLOATS;
-    let rows = (2..=window.output(SIDE_MAX)).take_while(fits).last().unwrap_or(1);
+    let rows = (2..=window.output(height)).take_while(fits).last().unwrap_or(1);
     [rows, from(rows)]
 }
 
 /// Floats of scratch that [`chain`] needs for each thread.
-pub(crate) fn scratch_len(width: usize, wide: usize, window: Window, expands: bool) -> usize {
-    let [rows, from] = tile(width, wide, window, expands);
+pub(crate) fn scratch_len([height, width]: [usize; 2], wide: usize, window: Window, expands: bool) -> usize {
+    let [rows, from] = tile([height, width], wide, window, expands);
     rows * window.output(width) * wide + if expands { from * width * wide } else { 0 }
 }
 
@@ -67,7 +66,7 @@ pub(crate) fn chain(isa: Isa, crew: &Crew<'_>, job: Chain<'_>, parts: usize, scr
 fn band(isa: Isa, job: &Chain<'_>, first_row: usize, scratch: &mut [f32], output: &mut [f32]) {
     let Window { kernel, stride, .. } = job.window;
     let (wide, columns, output_width) = (job.bias.len(), job.project.panels.columns, job.window.output(job.width));
-    let [tile_rows, tile_from] = tile(job.width, wide, job.window, job.expand.is_some());
+    let [tile_rows, tile_from] = tile([job.height, job.width], wide, job.window, job.expand.is_some());
     let (filtered, expanded) = scratch.split_at_mut(tile_rows * output_width * wide);
     let row = job.width * wide;
     let expanded = if job.expand.is_some() { &mut expanded[..tile_from * row] } else { &mut [] };
@@ -168,7 +167,7 @@ mod tests {
                     activation: Activation::Relu6, project, residual,
                 };
                 let mut got = vec![f32::NAN; want.len()];
-                let mut scratch = vec![f32::NAN; scratch_len(width, wide, window, expands)];
+                let mut scratch = vec![f32::NAN; scratch_len([height, width], wide, window, expands)];
                 chain(isa, &Crew::alone(), job, parts, &mut scratch, &mut got);
                 assert_close(isa, &got, &want, 1e-5);
             }
@@ -179,8 +178,8 @@ mod tests {
     fn tiles_fit_the_cache_where_one_row_does() {
         for (width, wide, expands) in [(112, 96, true), (56, 144, true), (14, 672, false), (7, 1152, false), (500, 2000, true)] {
             let window = Window::same(5, 1);
-            let [rows, from] = tile(width, wide, window, expands);
-            assert!(from == rows + 4 && (rows == 1 || scratch_len(width, wide, window, expands) <= TILE_FLOATS));
+            let [rows, from] = tile([width, width], wide, window, expands);
+            assert!(from == rows + 4 && rows <= width && (rows == 1 || scratch_len([width, width], wide, window, expands) <= TILE_FLOATS));
         }
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! **Order.** Queries first, oldest first. Between a query that is ready to run and its run stands at most one import's run: the
 //! one that was under way when it came, or one that was let through; only a query that has missed the target anyway may meet a second one.
-//! An import's run takes at most half of the latency target, unless a single input takes longer. Where even that could keep a query from its target, one thread is kept free of imports while queries come.
+//! An import's run takes at most half of the latency target, unless a single input takes longer. On a GPU that has been asked nothing for a
+//! while two runs of at most half of that time may be under way together, so that one is sent while the other is computed. Where even that could keep a query from its target, one thread is kept free of imports while queries come.
 //! Imports that wait earn a share of the time that queries take, and are let through when they have earned a run.
 //!
 //! **Batches.** What waits together runs together, as far as measured run times say that it takes at most half of the target. A lone query
@@ -33,6 +34,8 @@ pub use types::{Batch, Effort, Ended, Lane, Limits, Micros, ModelLimits, Next, O
 pub const MODELS_MAX: usize = 64;
 /// A thread is kept free of imports for this long after a query.
 const RESERVE_US: Micros = 1_000_000;
+/// Imports' runs under way together on a GPU.
+const GPU_IMPORTS_MAX: usize = 2;
 /// Imports save up no more than this many of their steps.
 const CREDIT_STEPS_MAX: f64 = 2.0;
 /// How fast the mean time of an import's preparation follows the last one.
@@ -246,7 +249,7 @@ impl Schedule {
         let model = &mut self.models[at];
         model.running -= 1;
         model.last_used_at = now;
-        let units = items.len() * items.iter().map(|item| item.units).max().unwrap_or(1);
+        let units = units(&items);
         let tickets = |items: &[Item]| items.iter().map(|item| item.ticket).collect();
         match outcome {
             Outcome::Done => {
@@ -320,10 +323,10 @@ impl Schedule {
     /// How many imports may run at a place, and when that changes.
     fn import_runs_max(&self, place: Place, now: Micros) -> (usize, Option<Micros>) {
         if place == Place::Gpu {
-            return (1, None);
+            return (GPU_IMPORTS_MAX, None);
         }
         let threads = self.limits.threads;
-        let recent = |model: &Model| model.last_query_at.filter(|last| now < last + RESERVE_US).map(|last| last + RESERVE_US);
+        let recent = |model: &Model| model.queried_until(now);
         // Models on a GPU count, too: their queries are prepared here.
         let queried = self.models.iter().filter_map(|model| Some((recent(model)?, model)));
         let own = |model: &Model| if model.place == place { model.shortest_us(Lane::Query).unwrap_or(0.0) } else { 0.0 };
@@ -362,7 +365,7 @@ impl Schedule {
         let mut waiting: Vec<(Micros, usize, Readiness)> = waiting.collect();
         waiting.sort_unstable_by_key(|(queued_at, at, _)| (*queued_at, *at));
         if let Some((_, at, _)) = waiting.iter().find(|(.., readiness)| *readiness == Readiness::Now) {
-            return Some(self.start_run(*at, Lane::Query, now, false));
+            return Some(self.start_run(*at, Lane::Query, target, now, false));
         }
         if place == Place::Cpu
             && let Some(work) = self.query_works.pop_front()
@@ -385,7 +388,8 @@ impl Schedule {
         };
         match oldest {
             Some(at) if !has_works || is_full(at) || self.models[at].times.mean(1).is_none() => {
-                Some(self.start_run(at, Lane::Import, now, is_let_through))
+                let target = self.import_target_us(at, now)?;
+                Some(self.start_run(at, Lane::Import, target, now, is_let_through))
             }
             _ if has_works => {
                 let work = self.import_works.pop_front()?;
@@ -395,9 +399,30 @@ impl Schedule {
         }
     }
 
-    fn start_run(&mut self, at: usize, lane: Lane, now: Micros, was_let_through: bool) -> Next {
+    /// The latency target, half of which the next import's run of a model may take; `None` where it must wait for the one under way.
+    fn import_target_us(&self, at: usize, now: Micros) -> Option<Micros> {
+        let (model, target) = (&self.models[at], self.limits.query_latency_target_us);
+        if model.place == Place::Cpu {
+            return Some(target);
+        }
+        let is_asked = self.at(Place::Gpu).any(|(_, model)| model.queried_until(now).is_some());
+        let overlaps = !is_asked && model.gains_by_overlap(target);
+        let mut under = self.running.iter().filter(|running| running.place == Place::Gpu && running.lane == Lane::Import);
+        match (under.next(), overlaps) {
+            (None, false) => Some(target),
+            (None, true) => Some(target / 2),
+            (Some(running), true) => {
+                let took = self.models[running.model?].times.late(units(&running.items))?;
+                let left = target as f64 / 2.0 - took;
+                (model.shortest_us(Lane::Import)? <= left).then_some(((2.0 * left) as Micros).min(target / 2))
+            }
+            (Some(_), false) => None,
+        }
+    }
+
+    fn start_run(&mut self, at: usize, lane: Lane, target_us: Micros, now: Micros, was_let_through: bool) -> Next {
         let model = &mut self.models[at];
-        let picked = model.pick(lane, self.limits.query_latency_target_us);
+        let picked = model.pick(lane, target_us);
         let items = model.take(lane, &picked);
         model.running += 1;
         let tickets = items.iter().map(|item| item.ticket).collect();
@@ -428,6 +453,11 @@ impl Schedule {
         self.running.push(Running { run, ..running });
         run
     }
+}
+
+/// The size of a run of these.
+fn units(items: &[Item]) -> usize {
+    items.len() * items.iter().map(|item| item.units).max().unwrap_or(1)
 }
 
 impl Item {

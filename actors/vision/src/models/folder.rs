@@ -24,6 +24,8 @@ const TEXT_BYTES_MAX: u64 = 64 << 20;
 const LENGTH_MAX: u64 = 512;
 /// Folders in which publishers put graphs and weights, below the model's own.
 const FOLDERS: [&str; 2] = ["", "onnx/"];
+/// What publishers append to the name of a graph, the most exact first.
+const PRECISIONS: [&str; 3] = ["", "_fp16", "_quantized"];
 /// Names of files of weights.
 const WEIGHTS: [&str; 5] =
     ["model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin", "model.pth"];
@@ -123,8 +125,17 @@ impl ModelFiles {
         serde_json::from_slice(&bytes).map(Some).map_err(|error| ModelError::File { name: name.to_owned(), reason: error.to_string() })
     }
 
-    /// The graph of a model with the files of numbers beside it.
+    /// The graph of a model with the files of numbers beside it: the most exact one that there is.
     fn graph(&self, name: &str) -> Result<Option<Graph>, ModelError> {
+        for precision in PRECISIONS {
+            if let Some(graph) = self.graph_of(&format!("{name}{precision}.onnx"))? {
+                return Ok(Some(graph));
+            }
+        }
+        Ok(None)
+    }
+
+    fn graph_of(&self, name: &str) -> Result<Option<Graph>, ModelError> {
         let Some((name, file)) = self.weights(name)? else { return Ok(None) };
         let mut beside = BTreeMap::new();
         for ending in ["_data", ".data"] {
@@ -245,12 +256,12 @@ fn from_towers(
 }
 
 fn from_graphs(files: &ModelFiles, executor: &dyn Executor, config: Option<&Value>) -> Result<LoadedModel, ModelError> {
-    let (vision, text) = (files.graph("vision_model.onnx")?, files.graph("text_model.onnx")?);
+    let (vision, text) = (files.graph("vision_model")?, files.graph("text_model")?);
     let is_pair = vision.is_some() && text.is_some();
     let (vision, text) = if vision.is_some() || text.is_some() {
         (vision, text)
     } else {
-        let graph = files.graph("model.onnx")?.ok_or_else(|| missing("model.onnx, vision_model.onnx or a file of weights"))?;
+        let graph = files.graph("model")?.ok_or_else(|| missing("model.onnx, vision_model.onnx or a file of weights"))?;
         // A model of both has both towers in one graph.
         let has = |name: &str| files.folder.join(name).is_file();
         match (has("preprocessor_config.json") || is_timm(config), has("tokenizer.json")) {

@@ -239,3 +239,39 @@ fn bottleneck(
     let residual = (stride == 1 && to == builder.channels(input)).then_some(input);
     builder.pointwise(x, &block.project, Activation::None, residual)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::{ModelFiles, load};
+    use shaders::CpuExecutor;
+    use std::path::Path;
+
+    /// What a folder with these files of a test model makes: how pictures are prepared, and the files that were read.
+    fn loaded(model: &str, files: &[&str]) -> (Preprocessing, Vec<String>) {
+        let (from, folder) =
+            (Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("models").join(model), tempfile::tempdir().expect("a folder"));
+        for file in files {
+            std::fs::copy(from.join(file), folder.path().join(file)).expect("copied");
+        }
+        let files = ModelFiles::new(folder.path());
+        let image = load(&files, &CpuExecutor::new(1)).expect("a model").image.expect("of pictures");
+        (image.preprocessing(), files.read())
+    }
+
+    #[test]
+    fn weights_alone_are_a_model_with_the_familys_preparation() {
+        let usual = Preprocessing { side: 224, framing: Framing::ScaleThenCrop { shorter: 256 }, filter: Filter::Bilinear };
+        assert_eq!(loaded("mobilenet-large-torchvision", &["model.safetensors"]), (usual, vec!["model.safetensors".to_owned()]));
+        let (given, _) = loaded("mobilenet-v2-transformers", &["model.safetensors", "config.json", "preprocessor_config.json"]);
+        assert_eq!(given, Preprocessing { side: 45, framing: Framing::Squash, filter: Filter::Bilinear });
+        let (given, _) = loaded("mobilenet-small-timm", &["model.safetensors", "config.json", "preprocessor_config.json"]);
+        assert_eq!(given.side, 45);
+    }
+
+    #[test]
+    fn a_quantised_graph_stands_in_for_the_exact_one() {
+        let (_, read) = loaded("mobilenet-v3-quantised", &["model_quantized.onnx", "preprocessor_config.json"]);
+        assert!(read.contains(&"model_quantized.onnx".to_owned()), "{read:?}");
+    }
+}

@@ -10,6 +10,7 @@ mod emit;
 mod file;
 mod fold;
 mod operators;
+mod quantised;
 mod shapes;
 mod translate;
 mod value;

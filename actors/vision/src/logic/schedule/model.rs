@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::cap::Cap;
 use super::times::RunTimes;
-use super::{Item, Lane, Micros, ModelLimits, Place};
+use super::{Item, Lane, Micros, ModelLimits, Place, RESERVE_US};
 
 /// Arrivals further apart than this are no stream.
 const STREAM_INTERVAL_US_MAX: f64 = 250_000.0;
@@ -12,6 +12,9 @@ const STREAM_INTERVAL_US_MAX: f64 = 250_000.0;
 const INTERVAL_PART: f64 = 0.2;
 /// A stream that is this many mean intervals late has ended.
 const INTERVALS_WAITED: f64 = 2.0;
+
+/// Overlapping runs go on while they do at least this part of what whole ones do: estimates are not exact.
+const OVERLAP_RATE_MIN: f64 = 0.98;
 
 /// Whether the queries of a model run now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +105,22 @@ impl Model {
         let slack_ends = oldest.queued_at as f64 + target_us as f64 - late;
         let until = (last as f64 + INTERVALS_WAITED * interval).min(slack_ends);
         if until <= now as f64 { Readiness::Now } else { Readiness::At(until.ceil() as Micros) }
+    }
+
+    /// Until when it counts as being asked, if it does.
+    pub(super) fn queried_until(&self, now: Micros) -> Option<Micros> {
+        self.last_query_at.map(|last| last + RESERVE_US).filter(|until| now < *until)
+    }
+
+    /// Whether imports' runs of half the length that overlap do more in the same time than whole ones that do not. A run that begins
+    /// while another is computed is measured without its own sending, so that each length tells of its own way.
+    pub(super) fn gains_by_overlap(&self, target_us: Micros) -> bool {
+        let units = self.imports.front().map_or(1, |item| item.units);
+        let rate = |target: Micros| {
+            let items = self.batch_max(units, target);
+            self.times.mean(items * units).map(|mean| items as f64 / mean.max(1.0))
+        };
+        matches!((rate(target_us / 2), rate(target_us)), (Some(half), Some(whole)) if half >= whole * OVERLAP_RATE_MIN)
     }
 
     fn longest(&self, items: &VecDeque<Item>) -> usize {

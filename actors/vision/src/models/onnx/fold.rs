@@ -56,12 +56,38 @@ pub(super) fn evaluate(node: &Node<'_>, inputs: &Inputs<'_>, opset: i64, budget:
         "Cast" => one(inputs.get(0).and_then(|input| cast(input, node.int("to").unwrap_or(1)))),
         "CastLike" => one(inputs.get(0).cloned()),
         "Split" => Some(split(node, inputs, budget)),
+        "DequantizeLinear" => one(dequantize(node, inputs, budget)),
         _ => arithmetic(node, inputs, budget)
             .or_else(|| shaping(node, inputs, opset, budget))
             .or_else(|| making(node, inputs, budget))
             .or_else(|| reducing(node, inputs, budget))
             .map(|result| result.map(|constant| vec![constant])),
     }
+}
+
+fn dequantize(node: &Node<'_>, inputs: &Inputs<'_>, budget: &mut Budget) -> Result<Constant> {
+    let (input, scale) = (inputs.get(0)?, inputs.get(1)?);
+    budget.take(&input.shape, input.len())?;
+    let along = if scale.len() == 1 { 0 } else { axis(node.int("axis").unwrap_or(1), input.shape.len())? };
+    if node.int("block_size").unwrap_or(0) != 0 {
+        return Err("scales of blocks are not known".into());
+    }
+    dequantised(input, Some(scale), inputs.maybe(2), along)
+}
+
+/// `(input - zero) * scale`; both one number, or one for each place along an axis.
+pub(super) fn dequantised(input: &Constant, scale: Option<&Constant>, zero: Option<&Constant>, along: usize) -> Result<Constant> {
+    let (size, inner) = (input.shape.get(along).copied().unwrap_or(1).max(1), input.shape.iter().skip(along + 1).product::<usize>().max(1));
+    for given in [scale, zero].into_iter().flatten() {
+        if given.len() != 1 && given.len() != size {
+            return Err(format!("{:?} is not one number, nor one for each of {size}", given.shape));
+        }
+    }
+    let of = |given: Option<&Constant>, at: usize, other: f32| {
+        given.map_or(other, |given| given.float(if given.len() == 1 { 0 } else { at / inner % size }))
+    };
+    let numbers = (0..input.len()).map(|at| (input.float(at) - of(zero, at, 0.0)) * of(scale, at, 1.0));
+    Ok(Constant::floats(input.shape.clone(), numbers.collect()))
 }
 
 fn cast(input: &Constant, kind: i64) -> Result<Constant> {

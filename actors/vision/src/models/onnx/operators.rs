@@ -10,7 +10,7 @@ use super::view::View;
 use shaders::Pairwise;
 
 /// The inputs of a node, of which at least one is not known in advance.
-type Values<'v> = &'v [Option<Value>];
+pub(super) type Values<'v> = &'v [Option<Value>];
 
 /// For the given axes: each place, and a constant's number there.
 type NumbersAt<'n> = dyn Fn(&[usize]) -> Vec<(usize, f64)> + 'n;
@@ -22,6 +22,9 @@ impl Translator<'_> {
         let first = get(0).ok_or("its first input is missing")?;
         if let Some(curve) = unary(node, &|index| known(get(index))) {
             return Ok(vec![self.curved(first, curve?)?]);
+        }
+        if let Some(results) = self.quantised(node, inputs) {
+            return results;
         }
         let one = match node.operator {
             "Identity" | "Dropout" | "Cast" | "CastLike" => first.clone(),
@@ -297,7 +300,7 @@ impl Translator<'_> {
     }
 }
 
-fn known(value: Option<&Value>) -> Option<&Constant> {
+pub(super) fn known(value: Option<&Value>) -> Option<&Constant> {
     if let Some(Value::Constant(constant)) = value { Some(constant) } else { None }
 }
 

@@ -68,12 +68,22 @@ fn a_graph_of_one_table_is_a_model() {
 fn what_no_kernel_can_do_is_named() {
     let words: (&str, &[u8], &[f32]) = ("words", &[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     let table: TestNode<'_> = ("Gather", &["words", "input_ids"], "x");
-    let cases: [(&str, &[TestNode<'_>], &str); 6] = [
+    let cases: [(&str, &[TestNode<'_>], &str); 8] = [
         ("an unknown operator", &[table, ("Conjure", &["x"], "out")], "node out (Conjure): the operator is not known"),
         ("an unknown curve", &[table, ("Sin", &["x"], "out")], "node out (Sin): the operator is not known"),
         ("no known activation", &[table, ("Exp", &["x"], "out")], "node out (output): what is computed here is no known activation"),
         ("a name that nothing makes", &[("Add", &["x", "x"], "out")], "node out (Add): nothing makes its input \"x\""),
         ("softmax over states", &[table, ("Softmax", &["x"], "out")], "node out (Softmax): it is known only for attention"),
+        (
+            "ranges found beforehand",
+            &[table, ("QuantizeLinear", &["x", "words"], "out")],
+            "node out (QuantizeLinear): the operator is not known",
+        ),
+        (
+            "an offset of values",
+            &[table, ("MatMulInteger", &["x", "words", "words"], "out")],
+            "node out (MatMulInteger): it reads values that were quantised with ranges found beforehand",
+        ),
         ("nothing of the input", &[("Neg", &["words"], "out")], "node out (output): it is nothing that the model computes"),
     ];
     for (what, nodes, want) in cases {
