@@ -4,6 +4,7 @@
 pub(crate) mod backlog;
 pub mod jobs;
 pub mod meter;
+pub(crate) mod overlay;
 pub mod picture;
 pub mod place;
 pub mod preprocessing;

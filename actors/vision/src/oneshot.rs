@@ -105,13 +105,16 @@ mod tests {
         }
         std::fs::write(source.path().join("tokenizer.json"), TOKENIZER).expect("written");
         crate::packages::add(source.path(), "both", models.path(), |_| {}).expect("added");
-        let mut one_shot = OneShot::new(models.path()).words_into(Space::Image);
+        let mut one_shot = OneShot::new(InstalledModels::new(models.path())).words_into(Space::Image);
         let made = one_shot.embed("red shoe").expect("embedded");
         assert_eq!(made.model, "both");
         let length: f32 = made.embedding.iter().map(|number| number * number).sum();
         assert!((length - 1.0).abs() < 1e-4 && made.embedding != one_shot.embed("shoe").expect("embedded").embedding);
-        assert!(matches!(OneShot::new(models.path()).embed_text("red shoe"), Err(VisionError::NoModel(Space::Text))));
+        assert!(matches!(OneShot::new(InstalledModels::new(models.path())).embed_text("red shoe"), Err(VisionError::NoModel(Space::Text))));
         let none = tempfile::tempdir().expect("a folder");
-        assert!(matches!(OneShot::new(none.path()).words_into(Space::Image).embed_text("red"), Err(VisionError::NoModel(Space::Image))));
+        assert!(matches!(
+            OneShot::new(InstalledModels::new(none.path())).words_into(Space::Image).embed_text("red"),
+            Err(VisionError::NoModel(Space::Image))
+        ));
     }
 }

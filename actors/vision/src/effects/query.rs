@@ -9,13 +9,14 @@ use domain::ContentHash;
 use futures_util::future::join_all;
 use image::RgbImage;
 use kit::{Context, Priority, Reply, WorkError};
-use protocol::vision::{ActivationMap, Crop, EMBED_BATCH_MAX, Embedding, PictureQuery, Sight, Space, VisionError};
+use protocol::vision::{Crop, EMBED_BATCH_MAX, Embedding, PictureQuery, Sight, Space, VisionError};
 use tokio::sync::oneshot;
 
 use super::pictures::stage;
 use crate::actor::Args;
 use crate::config::Config;
 use crate::embedder::{Embedder, Input};
+use crate::logic::overlay;
 use crate::logic::picture::{self, PictureError};
 use crate::logic::preprocessing::Preprocessing;
 use crate::logic::schedule::{Effort, Lane};
@@ -128,16 +129,16 @@ impl Query {
         let prepare = move |turn: Turn| {
             let decoded = decode(&self.config, &picture)?;
             let preprocessing = self.embedder.preprocessing();
-            let seen = picture::seen(decoded.dimensions(), &preprocessing);
+            let size = decoded.dimensions();
             let pixels = picture::prepare(&decoded, &preprocessing).map_err(|error| refusal(&error))?;
             let waiting = self.scheduler.submit(&self.embedder, self.lane, &self.context, vec![Input::Scene(pixels)], Some(turn)).pop();
-            waiting.map(|waiting| (seen, waiting)).ok_or_else(|| VisionError::Engine("the input was lost".to_owned()))
+            waiting.map(|waiting| (size, preprocessing, waiting)).ok_or_else(|| VisionError::Engine("the input was lost".to_owned()))
         };
-        let (seen, waiting) = scheduler.run(lane, Effort::Heavy, &context, prepare).await.map_err(not_prepared)??;
+        let (size, preprocessing, waiting) = scheduler.run(lane, Effort::Heavy, &context, prepare).await.map_err(not_prepared)??;
         let numbers = awaited(waiting, deadline).await?;
         let (vector, map) = numbers.split_at_checked(dimensions).ok_or_else(|| VisionError::Engine("a short vector".to_owned()))?;
         let activations = sight.filter(|sight| sight.numbers() == map.len());
-        let activations = activations.map(|sight| ActivationMap { height: sight.height, width: sight.width, values: map.into(), seen });
+        let activations = activations.map(|sight| overlay::over(map, sight, size, &preprocessing));
         Ok(Sight { embedding: Embedding { vector: vector.into(), content, fingerprint }, activations })
     }
 

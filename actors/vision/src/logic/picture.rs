@@ -135,19 +135,6 @@ pub fn prepare(picture: &RgbImage, preprocessing: &Preprocessing) -> Result<Pixe
     .map(Pixels)
 }
 
-/// The part of a picture of this size that [`prepare`] keeps.
-pub fn seen((width, height): (u32, u32), preprocessing: &Preprocessing) -> Crop {
-    let side = preprocessing.side as f32;
-    let kept = match preprocessing.framing {
-        Framing::CropThenScale { margin } => side / (side + margin as f32),
-        Framing::ScaleThenCrop { shorter } => side / shorter as f32,
-        Framing::Squash => return Crop { x: 0.0, y: 0.0, width: 1.0, height: 1.0 },
-    };
-    let kept = kept * width.min(height) as f32;
-    let (across, down) = ((kept / width.max(1) as f32).min(1.0), (kept / height.max(1) as f32).min(1.0));
-    Crop { x: (1.0 - across) / 2.0, y: (1.0 - down) / 2.0, width: across, height: down }
-}
-
 /// The middle of a picture.
 fn centre(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
     let (left, top) = ((picture.width() - width) / 2, (picture.height() - height) / 2);

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use attributes::{Activations, Picture, Region, measure};
-use image::imageops::{FilterType, blur, crop_imm, overlay, resize};
+use image::imageops::{self, FilterType, blur, crop_imm, resize};
 use image::{RgbImage, RgbaImage};
 use protocol::vision::Space;
 
-use crate::logic::picture;
+use crate::logic::{overlay, picture};
 use crate::{Embedder, Input, InstalledModels, ModelSource as _};
 
 /// Pictures that are made.
@@ -72,7 +72,7 @@ fn composed(photos: &[RgbImage], product: &RgbaImage, number: usize) -> (RgbImag
         let photo = &photos[(number * 61 + tile as usize * 17) % photos.len()];
         let (width, height) = photo.dimensions();
         let part = crop_imm(photo, width / 4, height / 4, width / 2, height / 2).to_image();
-        overlay(
+        imageops::overlay(
             &mut wall,
             &resize(&part, TILE, TILE, FilterType::Triangle),
             i64::from(tile % TILES * TILE),
@@ -104,7 +104,7 @@ fn overlap(a: &Region, b: &Region) -> f32 {
 fn products_among_clutter_are_found_better_where_the_model_has_looked() {
     let Some((photos, model)) = found() else { return };
     let sight = model.sight().expect("the default model has a map");
-    assert_eq!((sight.height, sight.width, sight.channels), (7, 7, 64));
+    assert_eq!((sight.height, sight.width, sight.channels), (9, 9, 64));
     let products: Vec<RgbaImage> = photos.iter().filter_map(cut).take(PICTURES).collect();
     assert!(products.len() >= PICTURES / 2, "{} photos of products before white", products.len());
     let dimensions = model.info().dimensions;
@@ -114,9 +114,9 @@ fn products_among_clutter_are_found_better_where_the_model_has_looked() {
         let pixels = picture::prepare(&picture, &model.preprocessing()).expect("prepared");
         let answers = model.embed(&[Input::Picture(pixels.clone()), Input::Scene(pixels)]).expect("embedded");
         assert_eq!(answers[0], answers[1][..dimensions], "looking changes no vector");
-        let seen = picture::seen(picture.dimensions(), &model.preprocessing());
-        let seen = Region { x: seen.x, y: seen.y, width: seen.width, height: seen.height, score: 0.0 };
-        let activations = Activations::new(sight.height, sight.width, &answers[1][dimensions..], seen).expect("a map");
+        let map = overlay::over(&answers[1][dimensions..], sight, picture.dimensions(), &model.preprocessing());
+        let seen = Region { x: map.seen.x, y: map.seen.y, width: map.seen.width, height: map.seen.height, score: 0.0 };
+        let activations = Activations::new(map.height, map.width, &map.values, seen).expect("a map");
         let view = Picture::new(SIDE as usize, SIDE as usize, picture.as_raw()).expect("a picture");
         without += overlap(&measure(&view, None, &[], None).object, &truth);
         with += overlap(&measure(&view, Some(&activations), &[], None).object, &truth);
