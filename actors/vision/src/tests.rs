@@ -4,6 +4,7 @@ mod house;
 mod reference;
 mod releases;
 mod sight;
+mod towers;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
