@@ -222,6 +222,44 @@ async fn picture_queries_are_answered_one_by_one() {
 }
 
 #[tokio::test]
+async fn a_picture_is_looked_at_and_embedded_as_ever() {
+    let mut house = House::new().await;
+    house.start().await;
+    let bytes = Bytes::from(jpeg(80, 40, 1));
+    let images = vec![PictureQuery { bytes: bytes.clone(), crop: None }];
+    let embedded =
+        house.nightwing.call(&context(), |reply| VisionMsg::EmbedImages { images, model: None, reply }).await.expect("an answer");
+    let embedded = embedded[0].as_ref().expect("a vector");
+    let look = |picture: Bytes, model: Option<&str>| {
+        let model = model.map(Into::into);
+        let (nightwing, context) = (house.nightwing.clone(), context());
+        async move { nightwing.call(&context, |reply| VisionMsg::LookAt { picture, model, reply }).await.expect("an answer") }
+    };
+    let sight = look(bytes.clone(), None).await.expect("a sight");
+    assert_eq!((&sight.embedding.vector, sight.embedding.content), (&embedded.vector, embedded.content));
+    let map = sight.activations.expect("a map");
+    assert_eq!((map.height, map.width, &*map.values), (2, 3, &house::MAP[..]));
+    // Twice as wide as high: the centre square, less its margin.
+    let seen = Crop { x: 0.28125, y: 0.0625, width: 0.4375, height: 0.875 };
+    assert_eq!(map.seen, seen);
+    let refused = look(Bytes::from_static(b"<html>"), None).await;
+    assert!(matches!(refused, Err(VisionError::BadPicture { code: "not_a_picture", .. })), "{refused:?}");
+    let refused = look(bytes, Some("nobody")).await;
+    assert!(matches!(refused, Err(VisionError::NoModel(Space::Image))), "{refused:?}");
+    let bulk = Context::new(Priority::Bulk, Duration::from_secs(20));
+    let texts = || vec!["shoe".to_owned()];
+    let ask = |context: Context| {
+        let nightwing = house.nightwing.clone();
+        async move {
+            let asked = nightwing.call(&context, |reply| VisionMsg::EmbedTexts { texts: texts(), space: Space::Text, model: None, reply });
+            asked.await.expect("an answer")[0].as_ref().expect("a vector").vector.to_vec()
+        }
+    };
+    assert_eq!(ask(bulk).await, ask(context()).await, "behind the imports, the same");
+    house.end().await;
+}
+
+#[tokio::test]
 async fn crops_are_embedded_apart_from_their_picture_and_from_one_another() {
     let mut house = House::new().await;
     house.start().await;
