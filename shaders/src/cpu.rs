@@ -1,7 +1,8 @@
 //! Runs plans on the CPU: weights packed once for the instruction set, working memory planned once, one group of items on
 //! each thread, and all threads on one group where there are fewer groups than threads.
 //!
-//! Pictures go through the plan one at a time, so that a picture's tensors stay in cache. Texts go in groups whose tokens lie
+//! Pictures go through the plan one at a time, so that a picture's tensors stay in cache; of a picture that several threads share each
+//! keeps a band from step to step, and maps too large for the cache are never made as a whole (see [`fuse`]). Texts go in groups whose tokens lie
 //! one after the other, without padding: each weight is then read once for a group instead of once for each short text.
 
 pub(crate) mod arena;

@@ -67,16 +67,20 @@ struct Under {
     batch: Batch,
 }
 
-fn simulate(scene: Scene, seed: u64) -> Seen {
-    let Scene { place, threads, fixed, each, send, .. } = scene;
-    let limits = Limits {
-        threads,
+fn limits(scene: &Scene) -> Limits {
+    Limits {
+        threads: scene.threads,
         query_latency_target_us: 20 * MS,
         import_share_min: scene.share,
         queries_max: 256,
         imports_max: 64,
         import_works_max: 1,
-    };
+    }
+}
+
+fn simulate(scene: Scene, seed: u64) -> Seen {
+    let Scene { place, threads, fixed, each, send, .. } = scene;
+    let limits = limits(&scene);
     let time = move |items: usize| fixed + each * items as Micros;
     let mut schedule = measured(limits, place, |items| time(items) + send * items as Micros);
     let slots = if place == Place::Gpu { 2 } else { threads };
