@@ -2,12 +2,16 @@
 //! this box, learns from labelled products and from what people said, and writes what each product has. Readers and correctors ask the
 //! store; what callers send is measured on threads of its own and embedded by the actor, as any query.
 //!
-//! - **Kept**: what was measured, by content; each product's tags, with a digest of all that they were made from; what people said; the
-//!   teacher's state in a file. All but what people said can be made again.
+//! - **Kept**: what was measured, by content; each product's tags, with a digest of all that they were made from; what people said; a
+//!   teacher's state in a file for each way of making tags, and each release's vocabulary. All but what people said, and the vocabularies,
+//!   can be made again.
+//! - Tags are made with the live release's image model, vocabulary and precision. An inspector that has others learns, too, and is asked
+//!   about a sample of products, of which nothing is written.
 //! - What people said is on disk before it is acknowledged, is laid over everything when tags are read, and teaches.
 //! - A step that is interrupted, by kill -9 too, is taken up where its records end.
 //! - An import has the machine to itself; work is followed by rest.
 
+mod agreement;
 mod config;
 mod convert;
 mod corrections;
@@ -23,6 +27,7 @@ mod review;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod vocabularies;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,13 +38,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use attributes::Vocabulary;
 use domain::ProductId;
 use kit::{Address, Clock, Context, Workers};
 use protocol::catalog::CatalogReader;
+use protocol::releases::ReleaseReader;
 use protocol::tags::{
-    CORRECTIONS_MAX, FactIndex, FactReader, PictureTags, ProductTags, Review, TagError, TagProgress, Tagger, Tagging as Answer, Verdict,
-    VocabularyReport,
+    CORRECTIONS_MAX, FactIndex, FactReader, PictureTags, ProductTags, Review, TagAgreement, TagError, TagProgress, Tagger,
+    Tagging as Answer, Verdict, VocabularyReport,
 };
 use protocol::vision::{NAME, PictureQuery, VisionError, VisionMsg, VisionReader};
 use store::Store;
@@ -47,6 +52,8 @@ use store::Store;
 pub use config::TagConfig;
 use follower::Follower;
 use shared::Shared;
+use vocabularies::Refused;
+pub use vocabularies::Vocabularies;
 
 use crate::config::Config;
 
@@ -73,6 +80,10 @@ pub struct TagSources {
     pub clock: Arc<dyn Clock>,
     /// The folder of what was learned.
     pub dir: PathBuf,
+    /// Whose image model, vocabulary and rules make tags.
+    pub releases: Arc<dyn ReleaseReader>,
+    /// Where their vocabularies are found.
+    pub vocabularies: Arc<Vocabularies>,
 }
 
 /// Tagging. Made once; it outlives every restart of the actor. Dropping it ends its threads.
@@ -86,14 +97,13 @@ pub struct Tagging {
 }
 
 impl Tagging {
-    /// Reads the vocabulary and starts the threads.
+    /// Starts the threads.
     ///
     /// # Errors
-    /// The shop's own vocabulary cannot be read, with everything that is wrong in it; or no thread can be started.
+    /// No thread can be started.
     pub fn start(sources: TagSources) -> io::Result<Self> {
-        let vocabulary = vocabulary(&sources.config.tags)?;
         let index = Arc::clone(&sources.index);
-        let mut tagging = Self::with_vocabulary(sources, vocabulary)?;
+        let mut tagging = Self::unfollowed(sources)?;
         let (nudges, nudged) = sync_channel(1);
         let shared = Arc::clone(&tagging.shared);
         let thread = std::thread::Builder::new().name(format!("{NAME}-tags")).spawn(move || run(&shared, &index, &nudged))?;
@@ -102,12 +112,13 @@ impl Tagging {
     }
 
     /// Everything but the thread that follows the catalog.
-    fn with_vocabulary(sources: TagSources, vocabulary: Vocabulary) -> io::Result<Self> {
-        let TagSources { config, store, catalog, vision, nightwing, clock, dir, .. } = sources;
+    fn unfollowed(sources: TagSources) -> io::Result<Self> {
+        let (config, nightwing) = (Arc::clone(&sources.config), sources.nightwing.clone());
         let pictures = Workers::spawn("nightwing-tag-pictures", config.tags.picture_threads, config.tags.picture_queue_max, |_| {
             |_: &Context, work: Work| work()
         })?;
-        let shared = Arc::new(Shared::new(config.tags.clone(), store, catalog, vision, clock, dir, vocabulary));
+        let shared = Arc::new(Shared::new(sources));
+        shared.vocabularies.prune(&shared.used_vocabularies());
         Ok(Self { shared, config, nightwing, pictures, nudges: None, thread: None })
     }
 
@@ -133,19 +144,6 @@ impl Drop for Tagging {
             let _ = thread.join();
         }
     }
-}
-
-/// The built-in vocabulary with the shop's own file laid over it.
-fn vocabulary(config: &TagConfig) -> io::Result<Vocabulary> {
-    let built_in = Vocabulary::compiled_in();
-    let file = &config.vocabulary_file;
-    if file.as_os_str().is_empty() {
-        return Ok(built_in);
-    }
-    let name = file.display().to_string();
-    let invalid = |detail: String| io::Error::new(io::ErrorKind::InvalidData, format!("the vocabulary {name}: {detail}"));
-    let text = std::fs::read_to_string(file).map_err(|error| invalid(error.to_string()))?;
-    built_in.extended(&text, &name).map_err(|problems| invalid(problems.to_string()))
 }
 
 fn run(shared: &Arc<Shared>, index: &Arc<dyn FactIndex>, nudged: &Receiver<()>) {
@@ -188,6 +186,10 @@ impl Tagger for Tagging {
         report::progress(&self.shared)
     }
 
+    fn agreement(&self) -> Option<Arc<TagAgreement>> {
+        self.shared.agreement.load_full()
+    }
+
     fn correct<'a>(
         &'a self,
         product: &'a ProductId,
@@ -203,6 +205,18 @@ impl Tagger for Tagging {
             let answer = write.await.map_err(|error| TagError::Storage(error.to_string()))?;
             self.nudge();
             answer
+        })
+    }
+
+    fn keep_vocabulary(&self, own: String) -> Answer<'_, Result<String, TagError>> {
+        Box::pin(async move {
+            let shared = Arc::clone(&self.shared);
+            let keep = move || shared.vocabularies.keep(&own, &shared.used_vocabularies());
+            let kept = tokio::task::spawn_blocking(keep).await.map_err(|error| TagError::Storage(error.to_string()))?;
+            kept.map_err(|refused| match refused {
+                Refused::Text(detail) => TagError::Vocabulary(detail),
+                Refused::Disk(error) => TagError::Storage(error.to_string()),
+            })
         })
     }
 

@@ -1,4 +1,4 @@
-//! What was learned, in a file for each image model: `teacher-<model>.state`, a length, the mark's sealed record, the state.
+//! What was learned, in a file for each image model, vocabulary and precision: `teacher-<model>.state`, a length, the mark's sealed record, the state.
 
 use std::fs;
 use std::io::Write as _;
@@ -6,26 +6,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use attributes::Taught;
+use attributes::{Taught, Vocabulary};
 use domain::ContentHash;
 use store::{Record as _, StoreError, files};
 
 use super::records::TeacherMark;
-use super::shared::{Shared, Teacher};
+use super::shared::{Making, Shared, Teacher};
 
-/// Files that are kept: a model that comes back finds what was learned from its vectors.
-const FILES_MAX: usize = 4;
+/// Files that are kept: a release that comes back finds what was learned for it.
+const FILES_MAX: usize = 8;
 /// Bytes of a file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
-fn path(shared: &Shared, model: &str) -> PathBuf {
-    shared.dir.join(format!("teacher-{}.state", ContentHash::of(model.as_bytes()).to_hex()))
+fn path(shared: &Shared, making: &Making) -> PathBuf {
+    let Making { model, vocabulary, precision } = making;
+    let name = ContentHash::of(format!("{model}/{vocabulary}/{precision}").as_bytes());
+    shared.dir.join(format!("teacher-{}.state", name.to_hex()))
 }
 
 /// Writes what was learned: there whole or not at all.
-pub(crate) fn save(shared: &Shared, mark: &TeacherMark, state: &[u8]) -> Result<(), StoreError> {
+pub(crate) fn save(shared: &Shared, making: &Making, mark: &TeacherMark, state: &[u8]) -> Result<(), StoreError> {
     files::create_dir(&shared.dir)?;
-    let path = path(shared, &mark.model);
+    let path = path(shared, making);
     let failed = |error: &dyn std::fmt::Display| StoreError::Io(format!("{}: {error}", path.display()).into());
     let sealed = mark.seal(TeacherMark::KEY).map_err(|error| failed(&error))?;
     files::publish(&path, |file| {
@@ -36,16 +38,16 @@ pub(crate) fn save(shared: &Shared, mark: &TeacherMark, state: &[u8]) -> Result<
     Ok(())
 }
 
-/// What was learned from a model's vectors with this vocabulary, if it is there and whole.
-pub(crate) fn load(shared: &Shared, model: &str) -> Option<Arc<Teacher>> {
-    let path = path(shared, model);
+/// What was learned so, if it is there and whole.
+pub(crate) fn load(shared: &Shared, making: &Making, vocabulary: &Vocabulary) -> Option<Arc<Teacher>> {
+    let path = path(shared, making);
     let metadata = fs::metadata(&path).ok()?;
     if metadata.len() > FILE_BYTES_MAX {
         return None;
     }
     let bytes = fs::read(&path).inspect_err(|error| tracing::warn!(%error, "what was learned cannot be read")).ok()?;
     match parse(&bytes) {
-        Ok((mark, taught)) if mark.model == model && mark.vocabulary == shared.vocabulary.fingerprint() => {
+        Ok((mark, taught)) if mark.model == making.model && mark.vocabulary == vocabulary.fingerprint() => {
             tracing::info!(rows = mark.rows, attributes = mark.lessons.len(), "what was learned before is in force");
             Some(Arc::new(Teacher::new(taught, mark)))
         }

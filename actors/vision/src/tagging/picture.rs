@@ -30,20 +30,24 @@ pub(crate) async fn tagged(
     each_object: bool,
 ) -> Result<PictureTags, VisionError> {
     let shared = &tagging.shared;
-    let model = shared.image_model().ok_or(VisionError::NoModel(Space::Image))?;
+    let making = shared.making();
+    if making.model.is_empty() {
+        return Err(VisionError::NoModel(Space::Image));
+    }
     let measured = {
         let (shared, config, bytes, crop) = (Arc::clone(shared), Arc::clone(&tagging.config), query.bytes.clone(), query.crop);
         run(tagging, context, move || measure_all(&shared, &config, &bytes, crop, each_object)).await??
     };
     let cut = |crop: &Crop| PictureQuery { bytes: query.bytes.clone(), crop: Some(*crop) };
     let images: Vec<PictureQuery> = std::iter::once(query.clone()).chain(measured.objects.iter().map(|(crop, _)| cut(crop))).collect();
-    let asked = Some(model.as_str().into());
+    let asked = Some(making.model.as_str().into());
     let answers = tagging.nightwing.call(context, |reply| VisionMsg::EmbedImages { images, model: asked, reply }).await;
     let answers = answers.map_err(|error: CallError| VisionError::Busy(error.to_string()))?;
     let mut maker = shared.maker.load_full();
-    if maker.model != model {
-        // The model has just changed: nothing was learned from its vectors yet.
-        maker = Arc::new(Maker::new(model, &shared.vocabulary, None));
+    if maker.making != making {
+        // Another release has just taken office: nothing was learned for it yet.
+        let vocabulary = shared.vocabularies.get(&making.vocabulary);
+        maker = Arc::new(Maker::new(making, vocabulary, None));
     }
     let shared = Arc::clone(shared);
     run(tagging, context, move || tag_all(&shared, &maker, measured, answers)).await?
