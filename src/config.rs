@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use protocol::releases::Settings;
 use registry::{Layers, Loaded, Problem};
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub archive: archive::Config,
     /// Watchtower: the catalog and the journal's length.
     pub catalog: catalog::Config,
+    /// Wayne: which release is to be live.
+    pub releases: registry::Config,
 }
 
 /// Bounds of the storage engine and the journal.
@@ -89,6 +92,12 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
+    /// What a new installation's first release is besides its models; `vocabulary` is the fingerprint of the configured one.
+    pub fn release_settings(&self, vocabulary: &str) -> Settings {
+        let (index, rules) = (self.search.index(), self.search.rules(self.vision.tags.fact_precision));
+        Settings { index, rules, vocabulary: vocabulary.to_owned() }
+    }
+
     /// What is wrong with the values, as `section.field` and reason.
     pub fn problems(&self) -> Vec<(String, String)> {
         let sections = [
@@ -106,6 +115,7 @@ impl Config {
             ("cache", self.cache.problems()),
             ("archive", self.archive.problems()),
             ("catalog", self.catalog.problems()),
+            ("releases", self.releases.problems()),
         ];
         sections
             .into_iter()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events::EventLog;
-use kit::{Address, Board, CallError, Clock, Context, Priority, SystemClock, Tree};
+use kit::{Address, Board, CallError, Clock, Context, Priority, SystemClock, TaskGuard, Tree};
 use protocol::catalog::CatalogReader;
 use protocol::gateway::GatewayMsg;
 use protocol::ingest::{FeedRunReader, IngestMsg};
@@ -24,6 +24,7 @@ use registry::Loaded;
 use store::{DataDir, Journal, JournalConfig, SledConfig, Store, StoreError};
 
 use crate::config::Config;
+use crate::live::Office;
 use crate::supervision::{Casts, tree};
 use crate::telemetry::MetricsText;
 use crate::watchdog::{Ping, Watched};
@@ -110,6 +111,8 @@ pub struct House {
     listener: Option<SocketAddr>,
     silence_max: Duration,
     tree: Tree,
+    // Has the release take office that the configuration wants live, as long as the house stands.
+    _live: Option<TaskGuard>,
     // Locks the folder as long as the house stands.
     _data: DataDir,
 }
@@ -190,6 +193,7 @@ impl House {
         let silence_max = Duration::from_secs(config.storage.watchdog_silence_seconds_max);
         let tree = Tree::start(tree(&addresses, casts, &ground.board)).await.map_err(HouseError::Machine)?;
         record_config(addresses.wayne.clone(), settings);
+        let live = views.office(&config, &addresses);
         let Views { watchtower, flash, gordon, batman, nightwing, joker, superman, two_face, mocha, .. } = views;
         let Ground { data, store, journal, events, .. } = ground;
         Ok(Self {
@@ -211,6 +215,7 @@ impl House {
             listener: listening_on,
             silence_max,
             tree,
+            _live: live,
             _data: data,
         })
     }
@@ -304,9 +309,11 @@ impl Views {
         let devices = vision::Devices::new(config.vision.device, Some(ground.data.root().join("gpu")));
         let models =
             Arc::new(vision::InstalledModels::new(&models_dir).on(devices).choosing(&config.vision.image_model, &config.vision.text_model));
-        let wayne = Arc::new(registry::View::new(ground.board.clone(), settings));
-        wayne.open_releases(ground.store.as_ref(), &vision::ModelSource::known(models.as_ref()), ground.clock.now_ms())?;
         let (vectors, pictures) = (ground.data.vectors(), ground.data.pictures());
+        let vocabularies = vision::Vocabularies::open(&vectors.join("vocabularies"), &config.vision.tags).map_err(machine)?;
+        let configured = config.release_settings(vocabularies.configured());
+        let wayne = Arc::new(registry::View::new(ground.board.clone(), settings));
+        wayne.open_releases(ground.store.as_ref(), &vision::ModelSource::known(models.as_ref()), &configured, ground.clock.now_ms())?;
         let nightwing =
             vision::View::open(&vectors, &pictures, Arc::clone(&ground.store), Arc::clone(&wayne) as _, Arc::clone(&models) as _);
         let nightwing = Arc::new(nightwing.map_err(|error| HouseError::Data(error.to_string()))?);
@@ -323,13 +330,15 @@ impl Views {
             index: Arc::clone(&batman) as _,
             nightwing: addresses.nightwing.clone(),
             clock: Arc::clone(&ground.clock),
-            dir: ground.data.vectors().join("tags"),
+            dir: vectors.join("tags"),
+            releases: Arc::clone(&wayne) as _,
+            vocabularies: Arc::new(vocabularies),
         });
         let tagging = Arc::new(tagging.map_err(machine)?);
         batman.use_facts(tagging.facts());
         Ok(Self {
             superman: Arc::new(recommend::View::new(&config.recommend)),
-            two_face: Arc::new(personalize::View::new(&config.personalize, Arc::clone(store), catalog, vision)),
+            two_face: Arc::new(personalize::View::new(&config.personalize, Arc::clone(store), catalog, vision, Arc::clone(&wayne) as _)),
             mocha: Arc::new(reports::View::new(config.reports.clone(), Arc::clone(store))),
             gcpd: Arc::new(cache::Cache::new(&config.cache)),
             wayne,
@@ -343,6 +352,13 @@ impl Views {
             threads: Arc::new(vision::Threads::spawn(&config.vision).map_err(machine)?),
             tagging,
         })
+    }
+
+    /// Sees to it that the release that is wanted takes office.
+    fn office(&self, config: &Config, addresses: &Addresses) -> Option<TaskGuard> {
+        let wayne = addresses.wayne.clone();
+        let (releases, vision, searcher) = (self.wayne.clone(), self.nightwing.clone(), self.batman.clone());
+        Office { releases, vision, searcher, wayne }.open(&config.releases.live)
     }
 
     /// What each actor starts with; Robin's part is added where the house listens.
@@ -396,6 +412,7 @@ impl Views {
                 journal: journal.clone(),
                 catalog: Arc::clone(&catalog),
                 vision: Arc::clone(&self.nightwing) as _,
+                releases: Arc::clone(&self.wayne) as _,
                 view: Arc::clone(&self.batman),
             },
             nightwing: vision::Args {
@@ -431,6 +448,7 @@ impl Views {
             catalog: Arc::clone(&self.watchtower) as _,
             vision: Arc::clone(&self.nightwing) as _,
             searcher: Arc::clone(&self.batman) as _,
+            releases: Arc::clone(&self.wayne) as _,
             view: Arc::clone(&self.superman),
         }
     }

@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod config;
 pub mod house;
+mod live;
 pub mod output;
 pub mod recovery;
 pub mod supervision;

@@ -6,6 +6,7 @@ mod behaviour;
 mod command_line;
 mod faults;
 mod http;
+mod releases;
 mod relevance;
 mod search;
 mod tags;

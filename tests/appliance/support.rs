@@ -54,8 +54,14 @@ impl Rig {
 
     /// A house over a folder that may hold state.
     pub(crate) async fn open(folder: TempDir, models: Option<&Path>) -> Self {
-        let listen = vec![("gateway.listen".to_owned(), "127.0.0.1:0".to_owned())];
-        let loaded = gotham::config::load(None, Vec::new(), listen).expect("the default configuration is valid");
+        Self::configured(folder, models, &[]).await
+    }
+
+    /// The same with other settings than the default's.
+    pub(crate) async fn configured(folder: TempDir, models: Option<&Path>, settings: &[(&str, &str)]) -> Self {
+        let all = [("gateway.listen", "127.0.0.1:0")].iter().chain(settings);
+        let all = all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let loaded = gotham::config::load(None, Vec::new(), all).expect("the configuration is valid");
         let data_dir = folder.path().join("data");
         let models_dir = models.map_or_else(|| folder.path().join("no-models"), Path::to_path_buf);
         let house = House::start(HouseArgs { loaded, data_dir, models_dir, has_gateway: true }).await.expect("the house opens");

@@ -11,9 +11,11 @@ pub(crate) struct ProfileRecord {
     pub(crate) profile: Profile,
 }
 
+/// Of the first schema were profiles whose interests did not say by which model: with them and their state everything is learned anew
+/// from the event log.
 impl Record for ProfileRecord {
     const KIND: u16 = 0x0B01;
-    const SCHEMA: u16 = 1;
+    const SCHEMA: u16 = 2;
 }
 
 const _: () = assert!(HEADER_BYTES + PROFILE_BYTES_MAX <= store::store::VALUE_BYTES_MAX, "the largest profile fits a value");
@@ -34,7 +36,7 @@ impl StateRecord {
 
 impl Record for StateRecord {
     const KIND: u16 = 0x0B02;
-    const SCHEMA: u16 = 1;
+    const SCHEMA: u16 = 2;
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Two Face with a catalog, a log and a store of its own.
 
 mod figures;
+mod releases;
 mod shelf;
 mod stage;
 

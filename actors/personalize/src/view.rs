@@ -7,6 +7,7 @@ use domain::{ProductId, Shopper};
 use kit::Progress;
 use protocol::catalog::CatalogReader;
 use protocol::personalize::{DueProduct, Personalizer, ProfileSummary, RANKED_MAX, RankQuery, RankedProduct};
+use protocol::releases::ReleaseReader;
 use protocol::vision::VisionReader;
 use store::{Store, StoreError};
 use taste::{Ask, Candidate, Feature, ITEMS_MAX, Id, Page, Profile, Seed};
@@ -14,7 +15,7 @@ use taste::{Ask, Candidate, Feature, ITEMS_MAX, Id, Page, Profile, Seed};
 use crate::config::Config;
 use crate::effects::checkpoint;
 use crate::effects::profiles::{self, Profiles};
-use crate::effects::shelf::Shelf;
+use crate::effects::shelf::{Models, Shelf};
 use crate::logic::ids::{id, id_of_shopper};
 use crate::logic::learned::Learned;
 
@@ -48,11 +49,17 @@ pub struct View {
 
 impl View {
     /// A view of nothing, until the actor has started.
-    pub fn new(config: &Config, store: Arc<dyn Store>, catalog: Arc<dyn CatalogReader>, vision: Arc<dyn VisionReader>) -> Self {
+    pub fn new(
+        config: &Config,
+        store: Arc<dyn Store>,
+        catalog: Arc<dyn CatalogReader>,
+        vision: Arc<dyn VisionReader>,
+        releases: Arc<dyn ReleaseReader>,
+    ) -> Self {
         Self {
             learned: RwLock::new(Learned::new(config.names_max)),
             profiles: Profiles::new(Arc::clone(&store), config.profiles_max),
-            shelf: Shelf::new(catalog, vision, config.facts_max, Duration::from_millis(config.facts_age_ms_max)),
+            shelf: Shelf::new(catalog, vision, releases, config.facts_max, Duration::from_millis(config.facts_age_ms_max)),
             progress: Progress::default(),
             writer: Mutex::default(),
             checkpointing: Mutex::default(),
@@ -77,7 +84,8 @@ impl View {
 impl Personalizer for View {
     fn rank(&self, query: &RankQuery) -> Vec<RankedProduct> {
         let products: Vec<&ProductId> = query.candidates.iter().take(RANKED_MAX).map(|(product, _)| product).collect();
-        let known = self.shelf.of(&products);
+        let named = (!query.models.is_empty()).then(|| Models::of(query.models.clone()));
+        let known = self.shelf.of(&named.unwrap_or_else(|| self.shelf.models(query.shopper.as_ref())), &products);
         let scores = query.candidates.iter().map(|(_, score)| *score);
         let candidates: Vec<Candidate> = known.iter().zip(scores).map(|(known, score)| Candidate { item: known.item, score }).collect();
         let profile = query.shopper.as_ref().and_then(|shopper| self.find(shopper));

@@ -11,6 +11,7 @@ use kit::{Mail, TaskGuard, send_to_self, wake};
 use protocol::catalog::CatalogReader;
 use protocol::journal::LogBody;
 use protocol::recommend::{NAME, RecommendMsg};
+use protocol::releases::ReleaseReader;
 use protocol::search::Searcher;
 use protocol::vision::VisionReader;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -42,6 +43,8 @@ pub struct Args {
     pub vision: Arc<dyn VisionReader>,
     /// What is like what.
     pub searcher: Arc<dyn Searcher>,
+    /// By whose models.
+    pub releases: Arc<dyn ReleaseReader>,
     /// What readers see.
     pub view: Arc<View>,
 }
@@ -70,7 +73,7 @@ impl Actor for Superman {
     type Arguments = Args;
 
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, args: Args) -> Result<State, ActorProcessingErr> {
-        let Args { config, log, dir, catalog, vision, searcher, view } = args;
+        let Args { config, log, dir, catalog, vision, searcher, releases, view } = args;
         let (table, folder, settings, end) = (Arc::clone(&view), dir.clone(), config.clone(), log.end());
         let offset = tokio::task::spawn_blocking(move || effects::load(&folder, &settings, &table, end)).await??;
         view.progress.set(offset);
@@ -79,7 +82,7 @@ impl Actor for Superman {
         let follow = wake(myself.clone(), log.watch(), interval, || RecommendMsg::Tick);
         let never = watch::Sender::new(0).subscribe();
         let acquaint = wake(myself, never, Duration::from_millis(config.acquaint_interval_ms), || RecommendMsg::Acquaint);
-        let neighbours = Neighbours { catalog, vision, searcher };
+        let neighbours = Neighbours { catalog, vision, searcher, releases };
         let _wakes = [follow, acquaint];
         Ok(State {
             config,

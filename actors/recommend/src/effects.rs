@@ -12,14 +12,15 @@ use events::EventLog;
 use kit::{Context, Priority};
 use protocol::catalog::{CatalogReader, CatalogSnapshot};
 use protocol::recommend::NAME;
+use protocol::releases::{IndexSettings, ReleaseReader, Rules};
 use protocol::search::{QueryVector, SearchQuery, Searcher};
-use protocol::vision::{Space, VisionReader};
+use protocol::vision::{ModelInfo, VisionReader};
 use store::{StateFiles, StoreError};
 
 use crate::config::Config;
 use crate::logic::harvest::Harvest;
 use crate::logic::regression::{self, Regressions};
-use crate::newcomers::{Near, Newcomer, Newcomers};
+use crate::newcomers::{Near, Newcomer, Newcomers, NewcomersByModels};
 use crate::view::{Blends, View};
 
 const READ_BUFFER_BYTES: usize = 1 << 20;
@@ -103,7 +104,11 @@ pub(crate) struct Neighbours {
     pub(crate) catalog: Arc<dyn CatalogReader>,
     pub(crate) vision: Arc<dyn VisionReader>,
     pub(crate) searcher: Arc<dyn Searcher>,
+    pub(crate) releases: Arc<dyn ReleaseReader>,
 }
+
+/// By whose vectors products are compared, and how is searched for them.
+type Serving = (Vec<ModelInfo>, Option<(IndexSettings, Rules)>);
 
 impl Neighbours {
     /// Looks for products that nobody knows yet and compares some of them: those that were compared least often, of these the newest.
@@ -112,34 +117,60 @@ impl Neighbours {
         let (catalog, seen) = (self.catalog.clone(), Arc::clone(&view));
         let Ok(new) = tokio::task::spawn_blocking(move || new_products(&*catalog.snapshot(), &seen, newcomers_max)).await else { return };
         let before = view.newcomers.load_full();
+        let mut all = Vec::new();
+        for (models, by) in self.serving() {
+            let newcomers = self.compare(&new, &before.of(&models), &(models.clone(), by), &view).await;
+            all.push((models, Arc::new(newcomers)));
+        }
+        let newcomers = NewcomersByModels(all);
+        metrics::gauge!("gotham_recommend_new_products").set(newcomers.of(&[]).numbers().len() as f64);
+        view.replace(&view.newcomers, newcomers);
+    }
+
+    /// The live release's models, then those of an assistant commissioner on duty.
+    fn serving(&self) -> Vec<Serving> {
+        let (ledger, kept) = (self.releases.ledger(), self.vision.kept());
+        let Some(live) = ledger.commissioner() else { return vec![(self.vision.models(), None)] };
+        let mut serving: Vec<Serving> = Vec::new();
+        for release in std::iter::once(live).chain(ledger.assistant(&kept)) {
+            let models: Vec<ModelInfo> = release.definition.models().filter(|model| kept.contains(model)).cloned().collect();
+            if serving.iter().all(|(known, _)| *known != models) {
+                let settings = &release.definition.settings;
+                serving.push((models, Some((settings.index, settings.rules))));
+            }
+        }
+        serving
+    }
+
+    /// What new products are like by some models, from what was found before.
+    async fn compare(&self, new: &[(ProductId, u64)], before: &Newcomers, serving: &Serving, view: &View) -> Newcomers {
         let known: HashMap<&ProductId, &Newcomer> = before.all().map(|newcomer| (&newcomer.product, newcomer)).collect();
         let newcomer = |(product, revision): (ProductId, u64)| {
             let kept = known.get(&product).filter(|kept| kept.revision == revision);
             let (near, compared) = kept.map_or_else(|| (Near::from([]), 0), |kept| (kept.near.clone(), kept.compared));
             Newcomer { product, revision, number: None, near, compared }
         };
-        let mut all: Vec<Newcomer> = new.into_iter().map(newcomer).collect();
+        let mut all: Vec<Newcomer> = new.iter().cloned().map(newcomer).collect();
         all.sort_by_key(|newcomer| newcomer.compared);
         for newcomer in all.iter_mut().take(ROUND_MAX) {
-            newcomer.near = self.near(&newcomer.product, &view).await;
+            newcomer.near = self.near(&newcomer.product, serving, view).await;
             newcomer.compared = newcomer.compared.saturating_add(1);
         }
         for newcomer in &mut all {
             newcomer.number = view.state.read().item(newcomer.product.as_str());
         }
-        let newcomers = Newcomers::new(all);
-        metrics::gauge!("gotham_recommend_new_products").set(newcomers.numbers().len() as f64);
-        view.replace(&view.newcomers, newcomers);
+        Newcomers::new(all)
     }
 
-    /// The known products most like one: by its first picture, else by its text.
-    async fn near(&self, product: &ProductId, view: &View) -> Near {
-        for space in [Space::Image, Space::Text] {
-            let (vision, id) = (Arc::clone(&self.vision), product.clone());
-            let vectors = tokio::task::spawn_blocking(move || vision.vectors(id.as_str(), space)).await.unwrap_or_default();
+    /// The known products most like one: by its first picture, else by its text, by these models.
+    async fn near(&self, product: &ProductId, (models, by): &Serving, view: &View) -> Near {
+        for model in models {
+            let (vision, id, by_model) = (Arc::clone(&self.vision), product.clone(), model.clone());
+            let vectors = tokio::task::spawn_blocking(move || vision.vectors_by(&by_model, id.as_str())).await.unwrap_or_default();
             let Some(first) = vectors.into_iter().next() else { continue };
             let query = SearchQuery {
-                vectors: vec![QueryVector { space, fingerprint: first.fingerprint, vector: first.vector }],
+                by: *by,
+                vectors: vec![QueryVector { space: model.space, fingerprint: first.fingerprint, vector: first.vector }],
                 exclude: vec![product.clone()],
                 limit: NEAR_ASKED,
                 ..SearchQuery::default()

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use domain::ProductId;
+use protocol::vision::ModelInfo;
 
 /// The known products that a new one is like: their numbers and cosines, nearest first.
 pub(crate) type Near = Arc<[(u32, f32)]>;
@@ -67,6 +68,18 @@ impl Newcomers {
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Newcomer> {
         self.by_number.values()
+    }
+}
+
+/// The same by models: those of the live release first, and those of an assistant commissioner. What is like what differs between them.
+#[derive(Debug, Default)]
+pub(crate) struct NewcomersByModels(pub(crate) Vec<(Vec<ModelInfo>, Arc<Newcomers>)>);
+
+impl NewcomersByModels {
+    /// By these models, nothing where they were not asked yet; by the live ones where none are named.
+    pub(crate) fn of(&self, models: &[ModelInfo]) -> Arc<Newcomers> {
+        let found = self.0.iter().find(|(known, _)| models.is_empty() || known == models);
+        found.map(|(_, newcomers)| Arc::clone(newcomers)).unwrap_or_default()
     }
 }
 

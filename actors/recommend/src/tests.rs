@@ -8,6 +8,7 @@ use events::EventLog;
 use kit::{Address, Context, Scene};
 use protocol::catalog::{CatalogReader, CatalogSnapshot, ProductRevision};
 use protocol::recommend::{Logic, NAME, RecommendMsg, RecommendQuery, Recommender};
+use protocol::releases::{Command, Definition, Ledger, Order, Rank, ReleaseReader, Settings};
 use protocol::search::{AttributeInfo, Hit, IndexStats, SearchAnswer, SearchQuery, Searcher, Searching, Suggestion};
 use protocol::vision::{Embedding, ModelInfo, Space, Thumbnail, VisionCounts, VisionReader};
 
@@ -74,9 +75,34 @@ impl CatalogSnapshot for Neighbourhood {
     }
 }
 
+/// The live model of texts, and the one of an assistant commissioner.
+fn model(fingerprint: &str) -> ModelInfo {
+    ModelInfo { name: fingerprint.into(), space: Space::Text, dimensions: 1, fingerprint: fingerprint.into(), reads_texts: true }
+}
+
+impl ReleaseReader for Neighbourhood {
+    fn ledger(&self) -> Arc<Ledger> {
+        let definition = |name: &str| Definition::of_first(&[model(name)], Settings::default());
+        let promote = Order::Promote { to: Some(Rank::AssistantCommissioner), share: Some(0.5), is_complete: true, force: false };
+        let mut ledger = Ledger::first(definition("m"), 0);
+        for order in [Order::Create(definition("other")), promote] {
+            ledger =
+                ledger.after(&Command { name: "second".into(), order, by: String::new(), reason: String::new() }, 0).expect("followed");
+        }
+        Arc::new(ledger)
+    }
+}
+
 impl VisionReader for Neighbourhood {
     fn models(&self) -> Vec<ModelInfo> {
-        Vec::new()
+        vec![model("m")]
+    }
+    fn kept(&self) -> Vec<ModelInfo> {
+        vec![model("m"), model("other")]
+    }
+    fn vectors_by(&self, model: &ModelInfo, product: &str) -> Vec<Embedding> {
+        let vectors = self.vectors(product, model.space).into_iter();
+        vectors.map(|embedding| Embedding { fingerprint: model.fingerprint.as_str().into(), ..embedding }).collect()
     }
     fn thumbnail(&self, _: &str, _: usize) -> Option<Thumbnail> {
         None
@@ -95,9 +121,12 @@ impl VisionReader for Neighbourhood {
 
 impl Searcher for Neighbourhood {
     fn search<'a>(&'a self, _: &'a Context, query: SearchQuery) -> Searching<'a> {
-        assert_eq!((query.exclude, query.vectors.len()), (vec![id("new")], 1));
+        assert_eq!((&query.exclude, query.vectors.len()), (&vec![id("new")], 1));
         let hit = |name: &str, score| Hit { product: id(name), score, found_by: vec!["text"], parts: Vec::new(), group_size: None };
-        let hits = vec![hit("nobody knows me", 0.99), hit("p1", 0.9)];
+        // By the other model it is like something else.
+        let near = if &*query.vectors[0].fingerprint == "m" { "p1" } else { "p2" };
+        assert!(query.by.is_some(), "as the release searches");
+        let hits = vec![hit("nobody knows me", 0.99), hit(near, 0.9)];
         Box::pin(async { Ok(SearchAnswer { hits, ..SearchAnswer::default() }) })
     }
     fn suggest(&self, _: &str, _: usize) -> Vec<Suggestion> {
@@ -130,7 +159,8 @@ impl Stage {
             dir: folder.path().join("state"),
             catalog: neighbourhood.clone(),
             vision: neighbourhood.clone(),
-            searcher: neighbourhood,
+            searcher: neighbourhood.clone(),
+            releases: neighbourhood,
             view,
         };
         Self { scene: Scene::new(), address: Address::new(NAME, 16), args, _folder: folder }
@@ -158,7 +188,7 @@ impl Stage {
 
     fn asked(&self, logic: Logic, user: &str, products: &[&str]) -> Vec<String> {
         let products = products.iter().map(|name| id(name)).collect();
-        let query = RecommendQuery { logic, shopper: Some(Shopper::user(user)), products, limit: 10 };
+        let query = RecommendQuery { logic, shopper: Some(Shopper::user(user)), products, limit: 10, models: Vec::new() };
         self.args.view.candidates(&query, &|_| true).iter().map(|candidate| candidate.product.to_string()).collect()
     }
 }
@@ -174,7 +204,13 @@ async fn an_acknowledged_event_is_in_the_next_answer() {
     stage.append(vec![event(1_000, "somebody else", EventKind::View, "p4", 300_000)]).await;
     stage.caught_up().await;
     assert_eq!(stage.asked(Logic::RecentlyViewed, "somebody else", &[]), ["p4"]);
-    let query = RecommendQuery { logic: Logic::ForYou, shopper: Some(Shopper::user("somebody else")), products: Vec::new(), limit: 3 };
+    let query = RecommendQuery {
+        logic: Logic::ForYou,
+        shopper: Some(Shopper::user("somebody else")),
+        products: Vec::new(),
+        limit: 3,
+        models: Vec::new(),
+    };
     let only_p2 = stage.args.view.candidates(&query, &|name| name == "p2");
     assert_eq!(only_p2.len(), 1, "a strict condition is asked before the list is cut");
     let best = &only_p2[0];
@@ -262,10 +298,19 @@ async fn a_product_that_nobody_knows_inherits_from_what_it_is_like() {
     };
     tokio::time::timeout(Duration::from_secs(30), acquainted).await.expect("acquainted");
     let digest = stage.args.view.digest();
-    let query = RecommendQuery { logic: Logic::AlsoViewed, shopper: None, products: vec![id("p1")], limit: 10 };
+    let query = RecommendQuery { logic: Logic::AlsoViewed, shopper: None, products: vec![id("p1")], limit: 10, models: Vec::new() };
     let answer = stage.args.view.candidates(&query, &|_| true);
     let new = answer.iter().find(|candidate| candidate.product.as_str() == "new").expect("the new product is proposed");
     assert_eq!((new.reasons[0].strategy, new.reasons[0].source.as_ref().map(ToString::to_string)), ("content", Some("p1".into())));
+    let sources = |models: Vec<ModelInfo>| {
+        let products = vec![id("p1"), id("p2")];
+        let query = RecommendQuery { logic: Logic::AlsoViewed, shopper: None, products, limit: 100, models };
+        let found = stage.args.view.candidates(&query, &|name| name == "new");
+        found.iter().flat_map(|new| &new.reasons).filter_map(|reason| reason.source.clone()).map(|id| id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!([sources(Vec::new()), sources(vec![model("m")])], [["p1"], ["p1"]]);
+    assert_eq!(sources(vec![model("other")]), ["p2"], "an assistant commissioner's shoppers get its likeness");
+    assert_eq!(sources(vec![model("unknown")]), Vec::<String>::new(), "and nothing of another model's");
     assert_eq!(stage.args.view.digest(), digest, "likeness is not learned state");
     assert!(stage.args.view.stats().version > stage.args.view.stats().events, "answers change by it all the same");
     assert_eq!(stage.args.view.popularity(&[id("new"), id("p1")]).iter().map(|count| *count > 0.0).collect::<Vec<_>>(), [false, true]);
@@ -315,6 +360,7 @@ async fn a_regression_has_its_say_in_lists_for_carts_and_shoppers() {
         shopper: Some(Shopper::user("guest")),
         products: products.iter().map(|name| id(name)).collect(),
         limit: 6,
+        models: Vec::new(),
     };
     for (logic, cart) in [(Logic::ForYou, &[][..]), (Logic::ForCart, &["a3", "a5"])] {
         let answer = stage.args.view.candidates(&query(logic, cart), &|_| true);

@@ -11,7 +11,7 @@ use protocol::recommend::{BehaviourStats, CANDIDATES_MAX, Candidate, Logic, REAS
 
 use crate::config::Config;
 use crate::logic::regression::Regressions;
-use crate::newcomers::Newcomers;
+use crate::newcomers::{Newcomers, NewcomersByModels};
 
 mod blended;
 
@@ -19,7 +19,7 @@ mod blended;
 pub struct View {
     pub(crate) state: Shared,
     /// New products and what they are like.
-    pub(crate) newcomers: ArcSwap<Newcomers>,
+    pub(crate) newcomers: ArcSwap<NewcomersByModels>,
     /// What the blends were tuned to.
     pub(crate) blends: ArcSwap<Blends>,
     /// How often anything but the state was replaced.
@@ -34,7 +34,7 @@ impl View {
     pub fn new(config: &Config) -> Self {
         Self {
             state: Shared::new(Behaviour::new(config.settings())),
-            newcomers: ArcSwap::from_pointee(Newcomers::default()),
+            newcomers: ArcSwap::default(),
             blends: ArcSwap::default(),
             replaced: AtomicU64::new(0),
             regressions: ArcSwap::from_pointee(None),
@@ -137,7 +137,7 @@ fn strategy(strategy: Strategy) -> &'static str {
 
 impl Recommender for View {
     fn candidates(&self, query: &RecommendQuery, allowed: &dyn Fn(&str) -> bool) -> Vec<Candidate> {
-        let (newcomers, blends, regressions) = (self.newcomers.load(), self.blends.load(), self.regressions.load());
+        let (newcomers, blends, regressions) = (self.newcomers.load().of(&query.models), self.blends.load(), self.regressions.load());
         let state = self.state.read();
         let items = query.products.iter().filter_map(|product| state.item(product.as_str())).collect();
         let asking = Asking { state: &state, newcomers: &newcomers, blends: &blends, query, items };
@@ -165,7 +165,7 @@ impl Recommender for View {
             products: counts.items,
             shoppers: counts.shoppers,
             orders: counts.orders,
-            new_products: self.newcomers.load().numbers().len(),
+            new_products: self.newcomers.load().of(&[]).numbers().len(),
         }
     }
 

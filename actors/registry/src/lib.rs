@@ -6,11 +6,13 @@
 //! the supervisors' board. Never holds business data.
 
 mod actor;
+mod config;
 pub mod logic;
 mod records;
 mod view;
 
 pub use actor::{Args, Wayne};
+pub use config::Config;
 pub use logic::layers::{Layers, Loaded, Problem};
 pub use protocol::registry::NAME;
 pub use view::View;

@@ -1,6 +1,8 @@
 //! What Wayne keeps on disk.
 
 use bincode::{Decode, Encode};
+use protocol::releases::{Ledger, Settings};
+use serde_json::Value;
 use store::Record;
 
 /// A configuration that the house ran with.
@@ -34,6 +36,25 @@ impl Record for LedgerRecord {
 impl LedgerRecord {
     /// Its only key.
     pub(crate) const KEY: &[u8] = b"registry/releases";
+
+    /// The ledger. Releases that were kept when a release was nothing but its models have the configured settings.
+    pub(crate) fn ledger(&self, configured: &Settings) -> Result<Ledger, serde_json::Error> {
+        let mut value: Value = serde_json::from_str(&self.json)?;
+        let settings = serde_json::to_value(configured)?;
+        let mut was_without = false;
+        for release in value.get_mut("releases").and_then(Value::as_array_mut).into_iter().flatten() {
+            let definition = release.get_mut("definition").and_then(Value::as_object_mut);
+            if let Some(definition) = definition.filter(|definition| !definition.contains_key("settings")) {
+                definition.insert("settings".to_owned(), settings.clone());
+                was_without = true;
+            }
+        }
+        let mut ledger: Ledger = serde_json::from_value(value)?;
+        if was_without {
+            ledger.releases.iter_mut().for_each(|release| release.fingerprint = release.definition.fingerprint());
+        }
+        Ok(ledger)
+    }
 }
 
 /// An experiment's definition, under its name.

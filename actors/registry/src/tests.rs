@@ -6,7 +6,7 @@ use std::time::Duration;
 use kit::{Address, Board, Context, ManualClock, Priority, Scene};
 use protocol::experiments::{Arm, Experiment};
 use protocol::registry::{ConfigSource, NAME, RegistryMsg, RegistryReader, Setting};
-use protocol::releases::{Command, Definition, Ledger, Order, Rank, ReleaseReader};
+use protocol::releases::{Command, Definition, FIRST, Ledger, Order, Rank, ReleaseReader, Rules, Settings};
 use protocol::vision::{ModelInfo, Space};
 use store::{Durability, Keyspace, MemoryStore, Op, Record, Store};
 
@@ -85,10 +85,14 @@ fn model(version: u8) -> ModelInfo {
     ModelInfo { name: "pictures".into(), space: Space::Image, dimensions: 4, fingerprint: format!("f{version}"), reads_texts: false }
 }
 
+fn settings_of(image_weight: f32) -> Settings {
+    Settings { rules: Rules { image_weight, ..Rules::default() }, vocabulary: "v1".into(), ..Settings::default() }
+}
+
 /// Wayne as a process starts: his view is read before he is there.
 fn opened(store: &Arc<dyn Store>, known: &[ModelInfo]) -> Args {
     let args = args(store);
-    args.view.open_releases(store.as_ref(), known, 7).expect("readable");
+    args.view.open_releases(store.as_ref(), known, &settings_of(1.0), 7).expect("readable");
     args
 }
 
@@ -98,7 +102,10 @@ async fn releases_are_durable_before_they_are_in_force_and_outlive_restarts() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let address: Address<RegistryMsg> = Address::new(NAME, 8);
     let first = opened(&store, &[model(1)]);
-    assert_eq!(first.view.ledger().commissioner().map(|release| release.definition.clone()), Some(Definition::of_first(&[model(1)])));
+    assert_eq!(
+        first.view.ledger().commissioner().map(|release| release.definition.clone()),
+        Some(Definition::of_first(&[model(1)], settings_of(1.0)))
+    );
     let wayne = scene.spawn_at(&address, Wayne, first.clone()).await;
     let context = Context::new(Priority::Serving, Duration::from_secs(60));
     let order = |name: &str, order: Order| {
@@ -107,7 +114,7 @@ async fn releases_are_durable_before_they_are_in_force_and_outlive_restarts() {
         async move { address.call(&context, |reply| RegistryMsg::Command { command, reply }).await.expect("an answer").expect("the disk") }
     };
     let other = ModelInfo { name: "better".into(), ..model(2) };
-    let definition = Definition { image_model: Some(other.clone()), text_model: None };
+    let definition = Definition { image_model: Some(other.clone()), text_model: None, settings: settings_of(1.0) };
     order("second", Order::Create(definition.clone())).await.expect("a second");
     let promote = || Order::Promote { to: Some(Rank::Commissioner), share: None, is_complete: true, force: false };
     let after = order("second", promote()).await.expect("live");
@@ -132,24 +139,71 @@ async fn releases_are_durable_before_they_are_in_force_and_outlive_restarts() {
     scene.end().await;
 }
 
-/// What the first release wrote; a change of these bytes needs a new schema, or fields that may be missing.
+#[tokio::test(start_paused = true)]
+async fn a_changed_setting_takes_office_with_the_next_start_and_an_order_takes_it_back() {
+    let mut scene = Scene::new();
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let address: Address<RegistryMsg> = Address::new(NAME, 8);
+    let open = |configured: &Settings| {
+        let args = args(&store);
+        args.view.open_releases(store.as_ref(), &[model(1)], configured, 7).expect("readable");
+        args
+    };
+    let live = |args: &Args| args.view.ledger().commissioner().map(|live| live.definition.settings.rules.image_weight);
+    let wayne = scene.spawn_at(&address, Wayne, open(&settings_of(1.0))).await;
+    wayne.stop_and_wait(None, None).await.expect("stopped");
+    let changed = open(&settings_of(3.0));
+    assert_eq!(live(&changed), Some(3.0));
+    let wayne = scene.spawn_at(&address, Wayne, changed.clone()).await;
+    let name = changed.view.ledger().commissioner().expect("one is live").name.clone();
+    let command = Command { name, order: Order::Rollback, by: "ann".into(), reason: String::new() };
+    let context = Context::new(Priority::Serving, Duration::from_secs(60));
+    let answer = address.call(&context, |reply| RegistryMsg::Command { command, reply }).await;
+    assert_eq!(
+        answer.expect("an answer").expect("the disk").expect("back").commissioner().map(|live| live.name.clone()),
+        Some(FIRST.into())
+    );
+    wayne.stop_and_wait(None, None).await.expect("stopped");
+    assert_eq!(live(&open(&settings_of(3.0))), Some(1.0), "an order outlives a restart");
+    scene.end().await;
+}
+
+/// What was written when a release was nothing but its models.
+const OF_MODELS: &str = concat!(
+    r#"{"releases":[{"name":"first","definition":{"image_model":{"name":"pictures","space":"image","dimensions":4,"fingerprint":"f1","reads_texts":false},"#,
+    r#""text_model":null},"fingerprint":"0f1e2d3c4b5a6978","created_at_ms":7,"rank":"commissioner","is_held":false,"since_ms":7,"share":0.0}],"#,
+    r#""predecessors":[],"history":[{"at_ms":7,"release":"first","from":null,"to":"commissioner","is_held":false,"by":"gotham","#,
+    r#""reason":"the installed models"}],"revision":1}"#,
+);
+
+#[test]
+fn a_ledger_of_nothing_but_models_has_the_configured_settings() {
+    let read = LedgerRecord { json: OF_MODELS.to_owned() }.ledger(&settings_of(3.0)).expect("a ledger");
+    let begun = Ledger::first(Definition::of_first(&[model(1)], settings_of(3.0)), 7);
+    assert_eq!(read.releases, begun.releases);
+    assert_eq!(read.opened(&[model(1)], &settings_of(3.0), 9), begun);
+    for json in ["", "{}", r#"{"releases":7,"predecessors":[],"history":[],"revision":1}"#] {
+        assert!(LedgerRecord { json: json.to_owned() }.ledger(&settings_of(1.0)).is_err(), "{json}");
+    }
+}
+
+/// What is written; a change of these bytes needs a new schema, or fields that may be missing.
 #[test]
 fn golden_ledger() {
-    let ledger = Ledger::first(Definition::of_first(&[model(1)]), 7);
+    let ledger = Ledger::first(Definition::of_first(&[model(1)], settings_of(1.0)), 7);
     let json = serde_json::to_string(&ledger).expect("JSON");
-    let expected = concat!(
-        r#"{"releases":[{"name":"first","definition":{"image_model":{"name":"pictures","space":"image","dimensions":4,"fingerprint":"f1","reads_texts":false},"#,
-        r#""text_model":null},"fingerprint":"FINGERPRINT","created_at_ms":7,"rank":"commissioner","is_held":false,"since_ms":7,"share":0.0}],"#,
-        r#""predecessors":[],"history":[{"at_ms":7,"release":"first","from":null,"to":"commissioner","is_held":false,"by":"gotham","#,
-        r#""reason":"the installed models"}],"revision":1}"#,
+    let settings = concat!(
+        r#"{"index":{"recall_target":0.99,"graph_degree":48,"graph_rows_min":50000},"rules":{"words_weight":2.0,"some_words_weight":1.0,"#,
+        r#""image_weight":1.0,"text_weight":1.0,"fact_precision":0.95},"vocabulary":"v1"}"#,
     );
-    let fingerprint = &ledger.releases[0].fingerprint;
-    assert_eq!(fingerprint.len(), 16);
-    assert_eq!(json, expected.replace("FINGERPRINT", fingerprint));
+    let expected = OF_MODELS
+        .replace(r#""text_model":null"#, &format!(r#""text_model":null,"settings":{settings}"#))
+        .replace("0f1e2d3c4b5a6978", &ledger.releases[0].fingerprint)
+        .replace(r#""revision":1"#, &format!(r#""revision":1,"configured":{settings}"#));
+    assert_eq!(ledger.releases[0].fingerprint.len(), 16);
+    assert_eq!(json, expected);
     let sealed = LedgerRecord { json }.seal(LedgerRecord::KEY).expect("a record");
     assert_eq!(sealed[..6], [b'G', b'R', 2, 9, 1, 0]);
-    assert_eq!(
-        serde_json::from_str::<Ledger>(&LedgerRecord::unseal(LedgerRecord::KEY, &sealed).expect("sound").json).expect("a ledger"),
-        ledger
-    );
+    let record = LedgerRecord::unseal(LedgerRecord::KEY, &sealed).expect("sound");
+    assert_eq!(record.ledger(&settings_of(9.0)).expect("a ledger"), ledger);
 }

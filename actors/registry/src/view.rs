@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use kit::{ActorStatus, Board};
 use protocol::experiments::Experiment;
 use protocol::registry::{RegistryReader, Setting};
-use protocol::releases::{Definition, Ledger, ReleaseReader};
+use protocol::releases::{Definition, Ledger, ReleaseReader, Settings};
 use protocol::vision::ModelInfo;
 use store::{Keyspace, Record as _, Store, StoreError};
 
@@ -26,17 +26,17 @@ impl View {
         Self { board, settings, experiments: ArcSwap::default(), ledger: ArcSwap::default() }
     }
 
-    /// Reads the releases, so that everybody knows from the start who is live; in a new house the first model of each space is. A live
-    /// model that is known with another fingerprint by now gives way to that one. Wayne makes it durable.
-    pub fn open_releases(&self, store: &dyn Store, known: &[ModelInfo], now_ms: i64) -> Result<(), StoreError> {
+    /// Reads the releases, so that everybody knows from the start who is live; in a new house the first model of each space with the
+    /// configured settings is. What has changed since the last start is in force ([`Ledger::opened`]). Wayne makes it durable.
+    pub fn open_releases(&self, store: &dyn Store, known: &[ModelInfo], configured: &Settings, now_ms: i64) -> Result<(), StoreError> {
         let kept = store.get(Keyspace::Meta, LedgerRecord::KEY)?.and_then(|bytes| {
             let record = LedgerRecord::unseal(LedgerRecord::KEY, &bytes).map_err(|error| error.to_string());
-            let ledger = record.and_then(|record| serde_json::from_str::<Ledger>(&record.json).map_err(|error| error.to_string()));
+            let ledger = record.and_then(|record| record.ledger(configured).map_err(|error| error.to_string()));
             ledger.inspect_err(|error| tracing::error!(error, "the releases cannot be read: the installed models are live")).ok()
         });
         let kept = kept.filter(|ledger| ledger.commissioner().is_some());
-        let ledger = kept.unwrap_or_else(|| Ledger::first(Definition::of_first(known), now_ms));
-        self.set_ledger(ledger.renewed(known, now_ms).unwrap_or(ledger));
+        let ledger = kept.unwrap_or_else(|| Ledger::first(Definition::of_first(known, configured.clone()), now_ms));
+        self.set_ledger(ledger.opened(known, configured, now_ms));
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kit::{Context, Mail, Priority, TaskGuard, WorkError, Workers};
 use protocol::catalog::CatalogReader;
+use protocol::releases::{IndexSettings, ReleaseReader};
 use protocol::search::{SearchError, SearchMsg, VectorEntry};
 use protocol::vision::{ModelInfo, Space, VisionReader};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -14,8 +15,8 @@ use store::Journal;
 
 use crate::config::Config;
 use crate::indexer::follower::{Follower, Sources};
-use crate::indexer::spaces::Spaces;
-use crate::view::{Shared, View};
+use crate::indexer::spaces::{self, Spaces};
+use crate::view::{IndexKey, Shared, View};
 
 /// The threads, and the models whose vectors are kept, are looked after at least this often.
 const TICK_INTERVAL_MAX: Duration = Duration::from_secs(1);
@@ -37,6 +38,8 @@ pub struct Args {
     pub catalog: Arc<dyn CatalogReader>,
     /// The vectors as computed.
     pub vision: Arc<dyn VisionReader>,
+    /// Which indexes are wanted, and by what is searched.
+    pub releases: Arc<dyn ReleaseReader>,
     /// Where the index is published.
     pub view: Arc<View>,
 }
@@ -51,8 +54,9 @@ pub struct State {
     follower: Option<Follower>,
     shared: Arc<Shared>,
     vision: Arc<dyn VisionReader>,
-    /// Models whose indexes are what Nightwing's store says.
-    filled: BTreeSet<(Space, String)>,
+    releases: Arc<dyn ReleaseReader>,
+    /// Indexes that are what Nightwing's store says.
+    filled: BTreeSet<IndexKey>,
     /// Until the first look at the folders.
     has_started: bool,
     _waker: TaskGuard,
@@ -60,8 +64,8 @@ pub struct State {
 
 enum VectorJob {
     Upsert { space: Space, fingerprint: String, entries: Vec<VectorEntry> },
-    Fill(ModelInfo),
-    DropOthers(Vec<ModelInfo>),
+    Fill(ModelInfo, IndexSettings),
+    DropOthers(BTreeSet<IndexKey>),
 }
 
 impl Actor for Batman {
@@ -70,7 +74,7 @@ impl Actor for Batman {
     type Arguments = Args;
 
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, args: Args) -> Result<State, ActorProcessingErr> {
-        let Args { config, keywords_dir, spaces_dir, journal, catalog, vision, view } = args;
+        let Args { config, keywords_dir, spaces_dir, journal, catalog, vision, releases, view } = args;
         let shared = Arc::clone(view.shared());
         let waker = kit::wake(myself, journal.watch(), TICK_INTERVAL_MAX, || SearchMsg::Tick);
         let sources =
@@ -78,14 +82,22 @@ impl Actor for Batman {
         let (follower, is_open) = Follower::spawn(sources)?;
         // Vectors belong to slots, which the follower gives out.
         is_open.await.map_err(|_| "the keyword index does not open")?;
-        let spaces = Arc::new(Spaces { config, dir: spaces_dir, shared: Arc::clone(&shared), catalog, vision: Arc::clone(&vision) });
+        let spaces = Spaces {
+            config,
+            dir: spaces_dir,
+            shared: Arc::clone(&shared),
+            catalog,
+            vision: Arc::clone(&vision),
+            releases: Arc::clone(&releases),
+        };
+        let spaces = Arc::new(spaces);
         let vectors = Workers::spawn("batman-indexer", 1, 1, move |_| {
             let spaces = Arc::clone(&spaces);
             move |_: &Context, job: VectorJob| {
                 let _seat = spaces.shared.space_seat.lock().unwrap_or_else(PoisonError::into_inner);
                 match job {
                     VectorJob::Upsert { space, fingerprint, entries } => spaces.upsert(space, &fingerprint, &entries),
-                    VectorJob::Fill(model) => spaces.fill(&model),
+                    VectorJob::Fill(model, settings) => spaces.fill(&model, &settings),
                     VectorJob::DropOthers(kept) => {
                         spaces.drop_others(&kept);
                         Ok(())
@@ -93,8 +105,8 @@ impl Actor for Batman {
                 }
             }
         })?;
-        let mut state =
-            State { vectors, follower: Some(follower), shared, vision, filled: BTreeSet::new(), has_started: true, _waker: waker };
+        let (follower, filled) = (Some(follower), BTreeSet::new());
+        let mut state = State { vectors, follower, shared, vision, releases, filled, has_started: true, _waker: waker };
         state.keep_up().await?;
         Ok(state)
     }
@@ -121,8 +133,8 @@ impl Actor for Batman {
                 if !state.follower.as_ref().is_some_and(Follower::nudge) {
                     return Err("the index has stopped following the journal".into());
                 }
-                for (space, fingerprint) in state.shared.report_spaces() {
-                    state.filled.remove(&(space, fingerprint.to_string()));
+                for damaged in state.shared.report_spaces() {
+                    state.filled.remove(&damaged);
                 }
                 state.keep_up().await?;
             }
@@ -144,21 +156,20 @@ impl Actor for Batman {
 }
 
 impl State {
-    /// Fills the indexes of models that are known by now, the live release's first, and frees those of models that are gone.
+    /// Fills the indexes that are wanted by now, the live release's first, and frees those that no release wants any more.
     async fn keep_up(&mut self) -> Result<(), ActorProcessingErr> {
         let context = Context::new(Priority::Bulk, FILL_TIMEOUT);
-        let (live, kept) = (self.vision.models(), self.vision.kept());
-        for model in live.iter().chain(&kept) {
-            let name = (model.space, model.fingerprint.clone());
-            if !self.filled.contains(&name) {
-                self.vectors.run(&context, VectorJob::Fill(model.clone())).await??;
-                self.filled.insert(name);
+        let wanted = spaces::wanted(self.releases.as_ref(), self.vision.as_ref());
+        let kept: BTreeSet<IndexKey> = wanted.iter().map(|(model, settings)| spaces::key(model, settings)).collect();
+        for (model, settings) in wanted {
+            let key = spaces::key(&model, &settings);
+            if !self.filled.contains(&key) {
+                self.vectors.run(&context, VectorJob::Fill(model, settings)).await??;
+                self.filled.insert(key);
             }
         }
-        self.shared.set_live(live);
-        let is_kept =
-            |(space, fingerprint): &(Space, String)| kept.iter().any(|model| model.space == *space && model.fingerprint == *fingerprint);
-        self.filled.retain(is_kept);
+        self.shared.set_live(spaces::live(self.releases.as_ref(), self.vision.as_ref()));
+        self.filled.retain(|key| kept.contains(key));
         if std::mem::take(&mut self.has_started) || self.shared.indexes().len() > kept.len() {
             self.vectors.run(&context, VectorJob::DropOthers(kept)).await??;
         }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use protocol::releases::{IndexSettings, Rules};
 use serde::{Deserialize, Serialize};
-use vectors::planner::Effort;
 use words::Synonyms;
 
 /// Tantivy takes no less for one indexing thread.
@@ -43,8 +43,20 @@ pub struct Config {
     pub gpu_rows_max: usize,
     /// Threads that build vector segments in the background; 0 takes half of the processors.
     pub index_threads: usize,
-    /// The recall that approximate vector searches are set up for: 0.95, 0.99 or 0.999.
+    /// The recall that approximate vector searches are set up for: 0.95, 0.99 or 0.999; to 1 every row is compared.
     pub recall_target: f32,
+    /// Neighbours of a row in the graph of a large vector segment, 8 to 96.
+    pub graph_degree: u32,
+    /// Vectors that are searched without a graph; when there are more they get one.
+    pub graph_rows_min: u32,
+    /// What keywords count beside other parts of a search where products have all of the words.
+    pub words_weight: f32,
+    /// The same where none has all of them.
+    pub some_words_weight: f32,
+    /// What likeness to pictures counts.
+    pub image_weight: f32,
+    /// What likeness to texts counts.
+    pub text_weight: f32,
     /// One of so many vector searches is repeated exactly in the background, to publish the recall that is reached; 0 for none.
     pub recall_sample: u32,
     /// A file of the shop's own synonyms (TOML), beside the built-in ones; empty for none.
@@ -53,6 +65,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
+        let (index, rules) = (IndexSettings::default(), Rules::default());
         Self {
             search_threads: 0,
             search_queue_max: 256,
@@ -63,7 +76,13 @@ impl Default for Config {
             gpu: GpuUse::Auto,
             gpu_rows_max: 1_000_000,
             index_threads: 0,
-            recall_target: 0.99,
+            recall_target: index.recall_target,
+            graph_degree: index.graph_degree,
+            graph_rows_min: index.graph_rows_min,
+            words_weight: rules.words_weight,
+            some_words_weight: rules.some_words_weight,
+            image_weight: rules.image_weight,
+            text_weight: rules.text_weight,
             recall_sample: 1_000,
             synonyms_file: PathBuf::new(),
         }
@@ -87,8 +106,6 @@ impl Config {
             within("gpu_rows_max", self.gpu_rows_max as u64, 1, 100_000_000),
             within("index_threads", self.index_threads as u64, 0, 64),
             within("recall_sample", u64::from(self.recall_sample), 0, 1_000_000_000),
-            (!(0.5..=1.0).contains(&self.recall_target))
-                .then(|| ("recall_target", format!("{} is not between 0.5 and 1", self.recall_target))),
             synonyms().map(|problem| ("synonyms_file", problem)),
             within("search_threads", self.search_threads as u64, 0, 1_024),
             within("search_queue_max", self.search_queue_max as u64, 1, 100_000),
@@ -98,7 +115,20 @@ impl Config {
             (!(0.01..=0.9).contains(&self.dead_ratio_max))
                 .then(|| ("dead_ratio_max", format!("{} is not between 0.01 and 0.9", self.dead_ratio_max))),
         ];
-        checks.into_iter().flatten().collect()
+        let release = self.index().problems().into_iter().chain(self.rules(Rules::default().fact_precision).problems());
+        checks.into_iter().flatten().chain(release).collect()
+    }
+
+    /// What a new installation's first release searches by.
+    pub fn index(&self) -> IndexSettings {
+        let Self { recall_target, graph_degree, graph_rows_min, .. } = *self;
+        IndexSettings { recall_target, graph_degree, graph_rows_min }
+    }
+
+    /// What it ranks by, with the precision of facts that Nightwing is configured for.
+    pub fn rules(&self, fact_precision: f64) -> Rules {
+        let Self { words_weight, some_words_weight, image_weight, text_weight, .. } = *self;
+        Rules { words_weight, some_words_weight, image_weight, text_weight, fact_precision }
     }
 
     pub(crate) fn index_threads(&self) -> usize {
@@ -106,12 +136,6 @@ impl Config {
             0 => std::thread::available_parallelism().map_or(1, |threads| usize::from(threads).div_ceil(2)),
             threads => threads,
         }
-    }
-
-    /// The calibrated effort that reaches the recall aimed at.
-    pub(crate) fn effort(&self) -> Effort {
-        let reaches = |effort: &Effort| effort.recall() >= f64::from(self.recall_target) - 1e-6;
-        Effort::CALIBRATED.into_iter().find(reaches).unwrap_or(Effort::Exact)
     }
 
     /// The built-in synonyms with the shop's own. A list that cannot be read is reported and left out: search works without.
@@ -156,10 +180,16 @@ mod tests {
             gpu_rows_max: 0,
             index_threads: 65,
             recall_target: 2.0,
+            graph_degree: 0,
+            graph_rows_min: 0,
+            words_weight: 0.0,
+            some_words_weight: f32::NAN,
+            image_weight: -1.0,
+            text_weight: f32::INFINITY,
             recall_sample: u32::MAX,
             synonyms_file: "no/such/file".into(),
         };
         let names: Vec<_> = bad.problems().into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names.len(), 11, "{names:?}");
+        assert_eq!(names.len(), 17, "{names:?}");
     }
 }

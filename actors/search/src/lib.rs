@@ -7,7 +7,7 @@
 //!
 //! | crate | holds | from | on disk |
 //! | --- | --- | --- | --- |
-//! | `vectors` | codes, graphs and lists over embeddings, one index a space and model | Nightwing's store | `spaces/` |
+//! | `vectors` | codes, graphs and lists over embeddings, one index a space, model and shape | Nightwing's store | `spaces/` |
 //! | `words` | the keyword index, spelling, synonyms, completions | the journal | `keywords/` |
 //! | `columns` | every attribute, and price and stock as atomics | the catalog, then the journal | nothing |
 //!
@@ -21,7 +21,7 @@
 //!
 //! **Invariants.** A product is one hit, however many vectors it has, scored by its best. Equal scores are ordered by id, so the
 //! same index gives the same answer. Vectors of two models never mix: each has an index of its own,
-//! and a query names whose vectors it asks with. A changed price or stock touches no index and is seen by the
+//! and a query names whose vectors it asks with, and by which release's settings it is searched and ranked. A changed price or stock touches no index and is seen by the
 //! next search. A deleted product has no vectors. No query is an error because of its words. A filter never costs recall.
 //!
 //! **May forget** everything in memory. On disk only what is made anew when it is damaged, of another format, or so old that the

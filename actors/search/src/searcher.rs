@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use kit::Context;
+use protocol::releases::Rules;
 use protocol::search::{FACETS_MAX, HITS_MAX, Hit, Part, QueryVector, SORT_KEYS_MAX, SearchAnswer, SearchError, SearchQuery};
 use protocol::vision::Space;
 use vectors::planner::Effort;
@@ -40,6 +41,10 @@ pub(crate) struct Snapshots {
     pub(crate) spaces: [Option<Arc<SpaceIndex>>; Space::ALL.len()],
     pub(crate) keywords: Option<Arc<Keywords>>,
     pub(crate) gpu: Arc<Gpu>,
+    /// How thorough vectors are searched.
+    pub(crate) effort: Effort,
+    /// How parts are weighed.
+    pub(crate) rules: Rules,
 }
 
 impl Snapshots {
@@ -54,10 +59,10 @@ impl Snapshots {
 }
 
 /// Answers one query.
-pub(crate) fn answer(snapshots: &Snapshots, context: &Context, query: &SearchQuery, effort: Effort) -> Result<SearchAnswer, SearchError> {
+pub(crate) fn answer(snapshots: &Snapshots, context: &Context, query: &SearchQuery) -> Result<SearchAnswer, SearchError> {
     check(query)?;
     let scope = Scope::new(snapshots, query)?;
-    let parts = Parts::find(snapshots, context, query, &scope, effort)?;
+    let parts = Parts::find(snapshots, context, query, &scope)?;
     let fused = fuse(&parts.lists, |a, b| snapshots.by_id(a, b));
     let found = Found::new(snapshots, query, &scope, &parts, &fused);
     let arranged = arrange(snapshots, query, fused, &found)?;

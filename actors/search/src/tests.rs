@@ -5,6 +5,7 @@ mod gpu;
 mod house;
 mod keywords;
 mod queries;
+mod releases;
 mod vectors;
 
 use std::time::Duration;

@@ -2,16 +2,19 @@
 //! takes over. Made once; readers hold it as `Arc<dyn Searcher>`.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use columns::Columns;
 use kit::{Context, WorkError, Workers};
+use protocol::releases::{IndexSettings, Rules};
 use protocol::search::{AttributeInfo, IndexStats, QueryVector, SearchAnswer, SearchError, SearchQuery, Searcher, Searching, Suggestion};
 use protocol::vision::{ModelInfo, Space};
 use tokio::sync::watch;
 use vectors::index::{Index, Maintainer, Reader};
+use vectors::planner::Effort;
 use words::{QueryLog, SuggestionKind};
 
 use crate::config::Config;
@@ -20,15 +23,37 @@ use crate::indexer::follower::ASKED_MIN;
 use crate::indexer::gpu::{Gpu, GpuKeeper};
 use crate::searcher::{Snapshots, answer};
 
-/// The vectors of one model.
+/// The vectors of one model, in an index of one shape.
 pub(crate) struct SpaceIndex {
     pub(crate) space: Space,
     pub(crate) fingerprint: Arc<str>,
+    /// What it is built by: [`IndexSettings::shape`].
+    pub(crate) shape: [u32; 2],
     pub(crate) dimensions: usize,
+    /// Whether it was what Nightwing's store says since the start.
+    pub(crate) is_filled: AtomicBool,
     pub(crate) index: Index,
     pub(crate) reader: Reader,
     /// Folds and merges in the background for as long as the index is held.
     pub(crate) _maintainer: Maintainer,
+}
+
+impl SpaceIndex {
+    /// Which one it is.
+    pub(crate) fn key(&self) -> IndexKey {
+        (self.space, self.fingerprint.to_string(), self.shape)
+    }
+}
+
+/// Which index: the space, the model's fingerprint, the shape.
+pub(crate) type IndexKey = (Space, String, [u32; 2]);
+
+/// What the live release asks with and by.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Live {
+    pub(crate) models: Vec<ModelInfo>,
+    pub(crate) index: IndexSettings,
+    pub(crate) rules: Rules,
 }
 
 /// One committed state of the keyword index.
@@ -40,10 +65,9 @@ pub(crate) struct Keywords {
 
 /// What the indexer publishes and the search threads read.
 pub(crate) struct Shared {
-    /// One for each model whose vectors are kept; a handful.
+    /// One for each model whose vectors are kept and each shape that a release wants; a handful.
     spaces: ArcSwap<Vec<Arc<SpaceIndex>>>,
-    /// The models of the live release.
-    live: ArcSwap<Vec<ModelInfo>>,
+    live: ArcSwap<Live>,
     keywords: ArcSwapOption<Keywords>,
     columns: ArcSwap<columns::Snapshot>,
     version: watch::Sender<u64>,
@@ -81,15 +105,29 @@ impl Shared {
     /// The index of the live release's model of a space; while no model is known to be live, the one that there is.
     pub(crate) fn space(&self, space: Space) -> Option<Arc<SpaceIndex>> {
         let live = self.live.load();
-        match live.iter().find(|model| model.space == space) {
-            Some(model) => self.index(space, &model.fingerprint),
+        match live.models.iter().find(|model| model.space == space) {
+            Some(model) => self.index(space, &model.fingerprint, live.index.shape()),
             None => self.indexes().iter().find(|index| index.space == space).cloned(),
         }
     }
 
-    /// The index of a model.
-    pub(crate) fn index(&self, space: Space, fingerprint: &str) -> Option<Arc<SpaceIndex>> {
-        self.indexes().iter().find(|index| index.space == space && *index.fingerprint == *fingerprint).cloned()
+    /// The index of a model in this shape. One of another shape holds the same vectors: it answers until this one is there.
+    fn index(&self, space: Space, fingerprint: &str, shape: [u32; 2]) -> Option<Arc<SpaceIndex>> {
+        let indexes = self.indexes();
+        let mut own = indexes.iter().filter(|index| index.space == space && *index.fingerprint == *fingerprint);
+        let built = own.clone().find(|index| index.shape == shape && index.is_filled.load(Ordering::Acquire));
+        built.or_else(|| own.clone().find(|index| index.is_filled.load(Ordering::Acquire))).or_else(|| own.next()).cloned()
+    }
+
+    /// This index and no other.
+    pub(crate) fn exactly(&self, (space, fingerprint, shape): &IndexKey) -> Option<Arc<SpaceIndex>> {
+        let is_it = |index: &&Arc<SpaceIndex>| index.space == *space && *index.fingerprint == **fingerprint && index.shape == *shape;
+        self.indexes().iter().find(is_it).cloned()
+    }
+
+    /// What the live release asks with and by.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        self.live.load_full()
     }
 
     /// Every index.
@@ -97,10 +135,10 @@ impl Shared {
         self.spaces.load_full()
     }
 
-    /// These models are live.
-    pub(crate) fn set_live(&self, models: Vec<ModelInfo>) {
-        if **self.live.load() != models {
-            self.live.store(Arc::new(models));
+    /// This is live.
+    pub(crate) fn set_live(&self, live: Live) {
+        if **self.live.load() != live {
+            self.live.store(Arc::new(live));
             self.changed();
         }
     }
@@ -110,10 +148,11 @@ impl Shared {
         self.columns.load_full()
     }
 
-    /// Makes an index visible to searches in the place of the one of its model, if there is one.
+    /// Makes an index visible to searches in the place of the one of its model and shape, if there is one.
     pub(crate) fn publish_index(&self, index: &Arc<SpaceIndex>) {
+        let key = index.key();
         self.spaces.rcu(|spaces| {
-            let others = spaces.iter().filter(|other| other.space != index.space || other.fingerprint != index.fingerprint);
+            let others = spaces.iter().filter(|other| other.key() != key);
             others.chain([index]).cloned().collect::<Vec<_>>()
         });
         self.changed();
@@ -126,7 +165,7 @@ impl Shared {
     }
 
     /// Tells the size of each space and the recall that its searches reach. Gives back those that lost vectors to a damaged file.
-    pub(crate) fn report_spaces(&self) -> Vec<(Space, Arc<str>)> {
+    pub(crate) fn report_spaces(&self) -> Vec<IndexKey> {
         let mut damaged = Vec::new();
         Space::ALL.into_iter().filter_map(|space| self.space(space)).for_each(|index| report(&index));
         for index in self.indexes().iter() {
@@ -135,7 +174,8 @@ impl Shared {
             if !lost.files.is_empty() || !lost.owners.is_empty() {
                 metrics::counter!("gotham_search_damaged_files_total").increment(lost.files.len() as u64);
                 tracing::error!(space = space.as_str(), files = ?lost.files, products = lost.owners.len(), "a damaged file: its vectors are set again");
-                damaged.push((space, Arc::clone(&index.fingerprint)));
+                index.is_filled.store(false, Ordering::Release);
+                damaged.push(index.key());
             }
         }
         damaged
@@ -178,16 +218,30 @@ impl Shared {
         self.query_log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a query reads: in each space the index of the model that made its vectors; else the live one.
-    fn snapshots(&self, vectors: &[QueryVector]) -> Snapshots {
+    /// What a query reads: in each space the index of the model that made its vectors; else the live one. In the shape and by the rules
+    /// that it names; else the live release's.
+    fn snapshots(&self, vectors: &[QueryVector], by: Option<(IndexSettings, Rules)>) -> Snapshots {
+        let (index, rules) = by.unwrap_or_else(|| {
+            let live = self.live.load();
+            (live.index, live.rules)
+        });
         let named = |space: Space| vectors.iter().find(|vector| vector.space == space).map(|vector| &vector.fingerprint);
+        let of = |space| named(space).map_or_else(|| self.space(space), |fingerprint| self.index(space, fingerprint, index.shape()));
         Snapshots {
             columns: self.columns(),
-            spaces: Space::ALL.map(|space| named(space).map_or_else(|| self.space(space), |fingerprint| self.index(space, fingerprint))),
+            spaces: Space::ALL.map(of),
+            effort: effort(index.recall_target),
+            rules,
             keywords: self.keywords.load_full(),
             gpu: Arc::clone(&self.gpu),
         }
     }
+}
+
+/// The calibrated effort that reaches the recall aimed at.
+fn effort(recall_target: f32) -> Effort {
+    let reaches = |effort: &Effort| effort.recall() >= f64::from(recall_target) - 1e-6;
+    Effort::CALIBRATED.into_iter().find(reaches).unwrap_or(Effort::Exact)
 }
 
 fn report(index: &SpaceIndex) {
@@ -213,11 +267,10 @@ impl View {
     pub fn open(config: &Config) -> io::Result<Arc<Self>> {
         let shared = Arc::new(Shared::new());
         let reads = Arc::clone(&shared);
-        let effort = config.effort();
         let workers = Workers::spawn("batman-search", config.threads(), config.search_queue_max, move |_| {
             let reads = Arc::clone(&reads);
             move |context: &Context, query: SearchQuery| {
-                let answer = answer(&reads.snapshots(&query.vectors), context, &query, effort)?;
+                let answer = answer(&reads.snapshots(&query.vectors, query.by), context, &query)?;
                 if let Some(words) = query.words.as_deref().filter(|_| answer.total > 0 && answer.corrected.is_none()) {
                     reads.query_log().record(words, now_seconds());
                 }
@@ -292,7 +345,7 @@ impl Searcher for View {
     }
 
     fn stats(&self) -> IndexStats {
-        let snapshots = self.shared.snapshots(&[]);
+        let snapshots = self.shared.snapshots(&[], None);
         let stats = |space: Space| snapshots.spaces[space as usize].as_ref().map(|space| space.index.stats()).unwrap_or_default();
         let spaces = Space::ALL.map(stats);
         IndexStats {
@@ -305,5 +358,10 @@ impl Searcher for View {
             version: *self.shared.version.borrow(),
             journal_offset: *self.shared.followed.borrow(),
         }
+    }
+
+    fn is_indexed(&self, model: &ModelInfo, settings: &IndexSettings) -> bool {
+        let key = (model.space, model.fingerprint.clone(), settings.shape());
+        self.shared.exactly(&key).is_some_and(|index| index.is_filled.load(Ordering::Acquire))
     }
 }

@@ -41,7 +41,7 @@ pub use config::Config;
 pub use devices::{DeviceSetting, DeviceState, Devices};
 pub use embedder::{EmbedError, Embedder, Input, InstalledModels, ModelSource};
 pub use oneshot::{OneShot, OneShotEmbedding};
-pub use tagging::{TagConfig, TagSources, Tagging};
+pub use tagging::{TagConfig, TagSources, Tagging, Vocabularies};
 pub use threads::Threads;
 pub use vectors::VectorFile;
 pub use view::View;

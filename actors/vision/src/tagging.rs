@@ -2,12 +2,16 @@
 //! this box, learns from labelled products and from what people said, and writes what each product has. Readers and correctors ask the
 //! store; what callers send is measured on threads of its own and embedded by the actor, as any query.
 //!
-//! - **Kept**: what was measured, by content; each product's tags, with a digest of all that they were made from; what people said; the
-//!   teacher's state and the directions of words in files. All but what people said can be made again.
+//! - **Kept**: what was measured, by content; each product's tags, with a digest of all that they were made from; what people said; in files a
+//!   teacher's state and the directions of words for each way of making tags, and each release's vocabulary. All but what people said, and
+//!   the vocabularies, can be made again.
+//! - Tags are made with the live release's image model, vocabulary and precision. An inspector that has others learns, too, and is asked
+//!   about a sample of products, of which nothing is written.
 //! - What people said is on disk before it is acknowledged, is laid over everything when tags are read, and teaches.
 //! - A step that is interrupted, by kill -9 too, is taken up where its records end.
 //! - An import has the machine to itself; work is followed by rest.
 
+mod agreement;
 mod config;
 mod convert;
 mod corrections;
@@ -23,6 +27,7 @@ mod review;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod vocabularies;
 mod words;
 
 use std::io;
@@ -34,13 +39,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use attributes::Vocabulary;
 use domain::ProductId;
 use kit::{Address, Clock, Context, TaskGuard, Workers};
 use protocol::catalog::CatalogReader;
+use protocol::releases::ReleaseReader;
 use protocol::tags::{
-    CORRECTIONS_MAX, FactIndex, FactReader, PictureTags, ProductTags, Review, TagError, TagProgress, Tagger, Tagging as Answer, Verdict,
-    VocabularyReport,
+    CORRECTIONS_MAX, FactIndex, FactReader, PictureTags, ProductTags, Review, TagAgreement, TagError, TagProgress, Tagger,
+    Tagging as Answer, Verdict, VocabularyReport,
 };
 use protocol::vision::{NAME, PictureQuery, VisionError, VisionMsg, VisionReader};
 use store::Store;
@@ -48,6 +53,8 @@ use store::Store;
 pub use config::TagConfig;
 use follower::Follower;
 use shared::Shared;
+use vocabularies::Refused;
+pub use vocabularies::Vocabularies;
 
 use crate::config::Config;
 
@@ -74,6 +81,10 @@ pub struct TagSources {
     pub clock: Arc<dyn Clock>,
     /// The folder of what was learned.
     pub dir: PathBuf,
+    /// Whose image model, vocabulary and rules make tags.
+    pub releases: Arc<dyn ReleaseReader>,
+    /// Where their vocabularies are found.
+    pub vocabularies: Arc<Vocabularies>,
 }
 
 /// Tagging. Made once; it outlives every restart of the actor. Dropping it ends its threads.
@@ -88,14 +99,13 @@ pub struct Tagging {
 }
 
 impl Tagging {
-    /// Reads the vocabulary and starts the threads, and a task of the runtime that it is called in.
+    /// Starts the threads, and a task of the runtime that it is called in.
     ///
     /// # Errors
-    /// The shop's own vocabulary cannot be read, with everything that is wrong in it; or no thread can be started.
+    /// No thread can be started.
     pub fn start(sources: TagSources) -> io::Result<Self> {
-        let vocabulary = vocabulary(&sources.config.tags)?;
         let index = Arc::clone(&sources.index);
-        let mut tagging = Self::with_vocabulary(sources, vocabulary)?;
+        let mut tagging = Self::unfollowed(sources)?;
         let (nudges, nudged) = sync_channel(1);
         let shared = Arc::clone(&tagging.shared);
         let thread = std::thread::Builder::new().name(format!("{NAME}-tags")).spawn(move || run(&shared, &index, &nudged))?;
@@ -106,12 +116,13 @@ impl Tagging {
     }
 
     /// Everything but what works by itself: the thread that follows the catalog, the task that asks for words.
-    fn with_vocabulary(sources: TagSources, vocabulary: Vocabulary) -> io::Result<Self> {
-        let TagSources { config, store, catalog, vision, nightwing, clock, dir, .. } = sources;
+    fn unfollowed(sources: TagSources) -> io::Result<Self> {
+        let (config, nightwing) = (Arc::clone(&sources.config), sources.nightwing.clone());
         let pictures = Workers::spawn("nightwing-tag-pictures", config.tags.picture_threads, config.tags.picture_queue_max, |_| {
             |_: &Context, work: Work| work()
         })?;
-        let shared = Arc::new(Shared::new(config.tags.clone(), store, catalog, vision, clock, dir, vocabulary));
+        let shared = Arc::new(Shared::new(sources));
+        shared.vocabularies.prune(&shared.used_vocabularies());
         Ok(Self { shared, config, nightwing, pictures, nudges: None, _words: None, thread: None })
     }
 
@@ -137,19 +148,6 @@ impl Drop for Tagging {
             let _ = thread.join();
         }
     }
-}
-
-/// The built-in vocabulary with the shop's own file laid over it.
-fn vocabulary(config: &TagConfig) -> io::Result<Vocabulary> {
-    let built_in = Vocabulary::compiled_in();
-    let file = &config.vocabulary_file;
-    if file.as_os_str().is_empty() {
-        return Ok(built_in);
-    }
-    let name = file.display().to_string();
-    let invalid = |detail: String| io::Error::new(io::ErrorKind::InvalidData, format!("the vocabulary {name}: {detail}"));
-    let text = std::fs::read_to_string(file).map_err(|error| invalid(error.to_string()))?;
-    built_in.extended(&text, &name).map_err(|problems| invalid(problems.to_string()))
 }
 
 fn run(shared: &Arc<Shared>, index: &Arc<dyn FactIndex>, nudged: &Receiver<()>) {
@@ -192,6 +190,10 @@ impl Tagger for Tagging {
         report::progress(&self.shared)
     }
 
+    fn agreement(&self) -> Option<Arc<TagAgreement>> {
+        self.shared.agreement.load_full()
+    }
+
     fn correct<'a>(
         &'a self,
         product: &'a ProductId,
@@ -207,6 +209,18 @@ impl Tagger for Tagging {
             let answer = write.await.map_err(|error| TagError::Storage(error.to_string()))?;
             self.nudge();
             answer
+        })
+    }
+
+    fn keep_vocabulary(&self, own: String) -> Answer<'_, Result<String, TagError>> {
+        Box::pin(async move {
+            let shared = Arc::clone(&self.shared);
+            let keep = move || shared.vocabularies.keep(&own, &shared.used_vocabularies());
+            let kept = tokio::task::spawn_blocking(keep).await.map_err(|error| TagError::Storage(error.to_string()))?;
+            kept.map_err(|refused| match refused {
+                Refused::Text(detail) => TagError::Vocabulary(detail),
+                Refused::Disk(error) => TagError::Storage(error.to_string()),
+            })
         })
     }
 

@@ -5,6 +5,8 @@ use kit::Progress;
 use serde::Serialize;
 use store::StoreError;
 
+use crate::vision::ModelInfo;
+
 /// The runtime name.
 pub const NAME: &str = "two_face";
 
@@ -26,6 +28,9 @@ pub struct RankQuery {
     pub strength: f32,
     /// What to order, and what its proposer thinks of each, on any scale; at most [`RANKED_MAX`].
     pub candidates: Vec<(ProductId, Option<f32>)>,
+    /// By whose vectors they are compared with the shopper's interests: the models of the release that answers. Where none are named, of
+    /// the one that serves the shopper.
+    pub models: Vec<ModelInfo>,
 }
 
 /// A product in its place.
@@ -94,7 +99,8 @@ pub trait Personalizer: Send + Sync {
     fn buy_again(&self, shopper: &Shopper, at_ms: i64, limit: usize) -> Vec<DueProduct>;
     /// What is known of a shopper.
     fn profile(&self, shopper: &Shopper) -> Option<ProfileSummary>;
-    /// BLAKE3 of everything learned, profiles included: equal for equal histories. Walks over all profiles.
+    /// BLAKE3 of everything learned, profiles included: equal for equal histories, of events as of the products and of the models of the
+    /// releases that served the shoppers. Walks over all profiles.
     fn digest(&self) -> Result<[u8; 32], StoreError>;
     /// Up to which offset of the event log it has learned.
     fn progress(&self) -> &Progress;

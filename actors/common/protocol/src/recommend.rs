@@ -4,6 +4,8 @@ use domain::{ProductId, Shopper};
 use kit::Progress;
 use serde::Serialize;
 
+use crate::vision::ModelInfo;
+
 /// The runtime name.
 pub const NAME: &str = "superman";
 
@@ -61,6 +63,8 @@ pub struct RecommendQuery {
     pub products: Vec<ProductId>,
     /// At most [`CANDIDATES_MAX`].
     pub limit: usize,
+    /// By whose vectors new products are like known ones: the models of the release that answers. Where none are named, of the live one.
+    pub models: Vec<ModelInfo>,
 }
 
 /// Why a product is proposed.

@@ -1,5 +1,5 @@
-//! Releases: which models answer, and how a new set of them takes office without a pause. A release is immutable: its models (weights
-//! and preprocessing, by fingerprint) never change under its name. What changes is its rank:
+//! Releases: which models answer and how, and how a new set of them takes office without a pause. A release is immutable: its models
+//! (weights and preprocessing, by fingerprint), index settings, rules and vocabulary never change under its name. What changes is its rank:
 //!
 //! | rank | is built | sees mirrored questions | answers |
 //! | --- | --- | --- | --- |
@@ -12,12 +12,16 @@
 //! rank and its vectors but takes part in nothing. A commissioner who is replaced is held beside the new one, so that going back is
 //! as quick as going forward. The rules are plain functions; Wayne keeps what they give.
 
+mod definition;
+mod start;
+
 use std::sync::Arc;
 
 use domain::ContentHash;
 use serde::{Deserialize, Serialize};
 
-use crate::vision::{ModelInfo, Space};
+pub use self::definition::{Definition, IndexSettings, Rules, Settings};
+use crate::vision::{Build, ModelInfo};
 
 /// The most releases at a time: each holds its models and an index of the whole catalog.
 pub const RELEASES_MAX: usize = 4;
@@ -31,8 +35,6 @@ pub const REASON_BYTES_MAX: usize = 160;
 pub const SHARE_DEFAULT: f32 = 0.05;
 /// The release that a house begins with.
 pub const FIRST: &str = "first";
-/// Hexadecimal digits of a release's fingerprint.
-const FINGERPRINT_CHARS: usize = 16;
 
 /// How far a release has risen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -70,58 +72,6 @@ impl Rank {
     /// Whether shoppers see its answers.
     pub fn serves(self) -> bool {
         self >= Self::AssistantCommissioner
-    }
-}
-
-/// What a release is made of.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Definition {
-    /// Embeds pictures.
-    pub image_model: Option<ModelInfo>,
-    /// Embeds texts.
-    pub text_model: Option<ModelInfo>,
-}
-
-impl Definition {
-    /// The first model of each space.
-    pub fn of_first(known: &[ModelInfo]) -> Self {
-        let first = |space: Space| known.iter().find(|model| model.space == space).cloned();
-        Self { image_model: first(Space::Image), text_model: first(Space::Text) }
-    }
-
-    /// The model of a space.
-    pub fn model(&self, space: Space) -> Option<&ModelInfo> {
-        match space {
-            Space::Image => self.image_model.as_ref(),
-            Space::Text => self.text_model.as_ref(),
-        }
-    }
-
-    /// Its models.
-    pub fn models(&self) -> impl Iterator<Item = &ModelInfo> {
-        Space::ALL.into_iter().filter_map(|space| self.model(space))
-    }
-
-    /// Names everything that vectors depend on: BLAKE3 over the spaces and the models' fingerprints.
-    pub fn fingerprint(&self) -> String {
-        let parts: Vec<String> =
-            self.models().map(|model| format!("{}:{}:{}\n", model.space.as_str(), model.fingerprint, model.dimensions)).collect();
-        let mut hex = ContentHash::of(parts.concat().as_bytes()).to_hex();
-        hex.truncate(FINGERPRINT_CHARS);
-        hex
-    }
-
-    /// The same with every model that is known under its name with another fingerprint in the place of the one that is no more.
-    /// `None` when there is none.
-    fn renewed(&self, known: &[ModelInfo]) -> Option<Self> {
-        let renew = |model: &Option<ModelInfo>| -> Option<ModelInfo> {
-            let model = model.as_ref()?;
-            let mut same_name = known.iter().filter(|known| known.space == model.space && known.name == model.name);
-            if same_name.clone().any(|known| known == model) { Some(model.clone()) } else { same_name.next().or(Some(model)).cloned() }
-        };
-        let renewed = Self { image_model: renew(&self.image_model), text_model: renew(&self.text_model) };
-        (renewed != *self).then_some(renewed)
     }
 }
 
@@ -188,6 +138,9 @@ pub struct Ledger {
     pub history: Vec<RankChange>,
     /// Grows with every change.
     pub revision: u64,
+    /// The settings as they were configured at the last start: what differs from them at the next one has been changed since.
+    #[serde(default)]
+    pub configured: Option<Settings>,
 }
 
 /// What is to become of a release.
@@ -243,14 +196,6 @@ fn refuse<T>(code: &'static str, detail: impl Into<String>) -> Result<T, Refusal
 }
 
 impl Ledger {
-    /// A house that begins: one release, live.
-    pub fn first(definition: Definition, now_ms: i64) -> Self {
-        let mut ledger = Self::default();
-        ledger.releases.push(Release::new(FIRST, definition, Rank::Commissioner, now_ms));
-        ledger.note(FIRST, None, Some(Rank::Commissioner), false, ("gotham", "the installed models"), now_ms);
-        ledger
-    }
-
     /// A release by name.
     pub fn get(&self, name: &str) -> Option<&Release> {
         self.releases.iter().find(|release| release.name == name)
@@ -284,6 +229,32 @@ impl Ledger {
         assistant.or_else(|| self.commissioner())
     }
 
+    /// The assistant commissioner on duty, if it has an installed (`kept`) model for all that the live release can be asked: a question
+    /// goes to one of them whole.
+    pub fn assistant(&self, kept: &[ModelInfo]) -> Option<&Release> {
+        let mut asked = self.commissioner()?.definition.models().filter(|model| kept.contains(model));
+        let assistant = self.on_duty(Rank::AssistantCommissioner)?;
+        let is_able = asked.all(|model| assistant.definition.model(model.space).is_some_and(|own| kept.contains(own)));
+        is_able.then_some(assistant)
+    }
+
+    /// Who answers a key: as [`Ledger::route`], but only an assistant that [can](Ledger::assistant).
+    pub fn serving(&self, key: &str, kept: &[ModelInfo]) -> Option<&Release> {
+        self.assistant(kept).and_then(|_| self.route(key)).or_else(|| self.commissioner())
+    }
+
+    /// Whether every model of a release has all its vectors, and they are in its index; a model that the live release has too lacks
+    /// nothing that is not lacking already. `builds` are of all installed models.
+    pub fn is_complete(&self, release: &Release, builds: &[Build], is_indexed: impl Fn(&ModelInfo, &IndexSettings) -> bool) -> bool {
+        let live = self.commissioner();
+        release.definition.models().all(|model| {
+            let is_live = live.is_some_and(|live| live.definition.model(model.space) == Some(model));
+            let build = builds.iter().find(|build| build.model == *model);
+            let is_built = is_live || build.is_some_and(|build| build.is_complete && build.is_loaded);
+            is_built && (build.is_none() || is_indexed(model, &release.definition.settings.index))
+        })
+    }
+
     /// The ledger after an order; this one when nothing changes.
     pub fn after(&self, command: &Command, now_ms: i64) -> Result<Self, Refusal> {
         for (field, text, max) in
@@ -302,34 +273,6 @@ impl Ledger {
             Order::Retire => ledger.retire(command, now_ms)?,
         }
         Ok(ledger)
-    }
-
-    /// The ledger when a model of the live release is known with another fingerprint by now, as after an upgrade of the program: nobody
-    /// can ask with the old one any more, so a release with the new one takes office at once and is built while it serves.
-    pub fn renewed(&self, known: &[ModelInfo], now_ms: i64) -> Option<Self> {
-        let commissioner = self.commissioner()?;
-        let definition = commissioner.definition.renewed(known)?;
-        let mut ledger = self.clone();
-        let says = ("gotham", "its model is known with another fingerprint");
-        let (old, fingerprint) = (commissioner.name.clone(), definition.fingerprint());
-        // What it was asked before has no answer without its model: there is no way back.
-        ledger.predecessors.clear();
-        ledger.change(&old, Rank::AssistantCommissioner, true, says, now_ms);
-        match ledger.releases.iter().find(|release| release.fingerprint == fingerprint).map(|release| release.name.clone()) {
-            Some(name) => ledger.change(&name, Rank::Commissioner, false, says, now_ms),
-            None => {
-                if ledger.releases.len() >= RELEASES_MAX {
-                    let (at, _) = ledger.releases.iter().enumerate().min_by_key(|(_, release)| (release.rank, release.created_at_ms))?;
-                    let gone = ledger.releases.remove(at);
-                    ledger.note(&gone.name, Some(gone.rank), None, false, says, now_ms);
-                }
-                let name = format!("renewed-{}", &fingerprint[..8]);
-                let name = if ledger.get(&name).is_some() { format!("renewed-{fingerprint}") } else { name };
-                ledger.releases.push(Release::new(&name, definition, Rank::Commissioner, now_ms));
-                ledger.note(&name, None, Some(Rank::Commissioner), false, says, now_ms);
-            }
-        }
-        Some(ledger)
     }
 
     fn position(&self, name: &str) -> Result<usize, Refusal> {

@@ -8,7 +8,8 @@ use domain::{FacetCounts, FacetRequest, Filter, ProductId, SortKey};
 use kit::{Context, Reply};
 use serde::Serialize;
 
-use crate::vision::Space;
+use crate::releases::{IndexSettings, Rules};
+use crate::vision::{ModelInfo, Space};
 
 /// The runtime name.
 pub const NAME: &str = "batman";
@@ -147,6 +148,8 @@ pub struct SearchQuery {
     pub explain_missing: Option<ProductId>,
     /// Drop what only its meaning brought in when it is no nearer to the query than unrelated products are.
     pub cut_off: bool,
+    /// How the release that answers searches and ranks; where nobody says so, as the live one does.
+    pub by: Option<(IndexSettings, Rules)>,
 }
 
 /// How hits are kept from being all alike.
@@ -281,4 +284,8 @@ pub trait Searcher: Send + Sync {
     fn attributes(&self) -> Vec<AttributeInfo>;
     /// How big the index is.
     fn stats(&self) -> IndexStats;
+    /// Whether a model's vectors, as far as they were there at the last look, are in an index built by these settings.
+    fn is_indexed(&self, _model: &ModelInfo, _settings: &IndexSettings) -> bool {
+        true
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use domain::ProductId;
 use kit::Context;
@@ -195,6 +196,58 @@ pub struct TagProgress {
     pub corrections: u64,
 }
 
+/// How far two releases say the same of one attribute, over a sample of products.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttributeAgreement {
+    /// The attribute's name.
+    pub attribute: String,
+    /// Products with a fact by the live release.
+    pub live_facts: usize,
+    /// By the other one.
+    pub shadow_facts: usize,
+    /// By both.
+    pub both_facts: usize,
+    /// By both the same.
+    pub same_facts: usize,
+    /// Products of which both say anything, fact or not.
+    pub both_guesses: usize,
+    /// Both the same first.
+    pub same_guesses: usize,
+}
+
+impl AttributeAgreement {
+    /// Counts a product: what the live release and the other one say first, and whether it is a fact.
+    pub fn add(&mut self, [live, shadow]: [Option<(&str, bool)>; 2]) {
+        let is_fact = |said: Option<(&str, bool)>| said.is_some_and(|(_, is_fact)| is_fact);
+        self.live_facts += usize::from(is_fact(live));
+        self.shadow_facts += usize::from(is_fact(shadow));
+        let Some((live, shadow)) = live.zip(shadow) else { return };
+        let is_same = live.0 == shadow.0;
+        self.both_guesses += 1;
+        self.same_guesses += usize::from(is_same);
+        let are_facts = live.1 && shadow.1;
+        self.both_facts += usize::from(are_facts);
+        self.same_facts += usize::from(are_facts && is_same);
+    }
+}
+
+/// What an inspector would say of pictures, beside the live release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagAgreement {
+    /// The inspector.
+    pub release: String,
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// The live release.
+    pub compared_with: String,
+    /// When they were compared, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// Products that both were asked about.
+    pub products: usize,
+    /// In the order of the vocabulary; what only one of both has is left out.
+    pub attributes: Vec<AttributeAgreement>,
+}
+
 /// One suggestion that a person may confirm or correct.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReviewItem {
@@ -236,6 +289,9 @@ pub enum TagError {
     /// More than [`CORRECTIONS_MAX`], or none.
     #[error("{0} corrections at once; 1 to {CORRECTIONS_MAX} are taken")]
     Count(usize),
+    /// A vocabulary that cannot be read: everything that is wrong with it, a line each.
+    #[error("{0}")]
+    Vocabulary(String),
     /// Storage failed; nothing was acknowledged.
     #[error("storage: {0}")]
     Storage(String),
@@ -277,6 +333,10 @@ pub trait Tagger: Send + Sync {
     fn review(&self, attribute: Option<&str>, offset: usize, limit: usize) -> Review;
     /// How far tagging is.
     fn progress(&self) -> TagProgress;
+    /// What the inspector on duty would say, where it makes tags in another way and was compared.
+    fn agreement(&self) -> Option<Arc<TagAgreement>> {
+        None
+    }
     /// Takes a person's verdicts by attribute: durable when answered, and in force. All of them or none.
     fn correct<'a>(
         &'a self,
@@ -284,6 +344,9 @@ pub trait Tagger: Send + Sync {
         verdicts: Vec<(String, Verdict)>,
         by: String,
     ) -> Tagging<'a, Result<ProductTags, TagError>>;
+    /// Keeps the built-in vocabulary with a shop's own attributes (TOML, as `data/attributes.toml`) laid over it, for a release to be made
+    /// with: durable when answered with its fingerprint.
+    fn keep_vocabulary(&self, own: String) -> Tagging<'_, Result<String, TagError>>;
     /// Says what a picture shows, and with `each_object` what each object in it is. Done or given up by the context's deadline.
     fn picture<'a>(
         &'a self,

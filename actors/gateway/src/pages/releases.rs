@@ -6,6 +6,7 @@ use protocol::releases::Rank;
 use crate::pages::parts::thousands;
 use crate::routes::App;
 use crate::routes::releases::{ReleaseState, states};
+use crate::routes::search::shadow_report;
 
 /// The panel.
 pub(crate) fn panel(app: &App) -> Markup {
@@ -71,12 +72,22 @@ fn progress(release: &ReleaseState) -> Markup {
 }
 
 fn shadow(app: &App, release: &ReleaseState) -> Markup {
-    let Some(report) = app.shadow.report(&release.name) else { return html! { "–" } };
+    let Some(report) = shadow_report(app, &release.name) else { return html! { "–" } };
     let figures = &report.figures;
     let share = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{:.0} %", value * 100.0));
     html! {
         (thousands(figures.compared)) " questions: the same first 10 " (share(figures.overlap_at_10)) ", first 50 " (share(figures.overlap_at_50))
         "; median " (format!("{:.1}", figures.shadow.p50_ms)) " ms, live " (format!("{:.1}", figures.live.p50_ms)) " ms"
+        @if let Some(tags) = &report.tags {
+            ul .note {
+                @for tag in &tags.attributes {
+                    li {
+                        (tag.attribute) ": the same fact " (share(tag.facts_agree)) ", the same first guess " (share(tag.guesses_agree))
+                        "; facts on " (share(Some(tag.shadow_coverage))) ", live " (share(Some(tag.live_coverage)))
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -73,6 +73,8 @@ pub(crate) struct Recommended {
     /// Milliseconds by stage: `propose`, `order`.
     pub stages: BTreeMap<&'static str, f64>,
     pub catalog_version: u64,
+    /// The release whose models and rules made it; empty where there is none.
+    pub release: String,
     /// Experiments in force for this shopper and placement.
     pub experiments: Vec<ArmName>,
     /// `no_catalog` where products cannot be described.

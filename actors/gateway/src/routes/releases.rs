@@ -5,7 +5,7 @@ use axum::extract::{Path, Request, State};
 use kit::Context;
 use protocol::experiments::{Arm, Experiment, WEIGHT_MAX};
 use protocol::registry::RegistryMsg;
-use protocol::releases::{Command, Definition, Ledger, Order, Rank, RankChange, Release};
+use protocol::releases::{Command, Definition, IndexSettings, Ledger, Order, Rank, RankChange, Release, Rules, Settings};
 use protocol::vision::{Build, EngineStatus, ModelInfo, Space};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,7 +14,7 @@ use crate::edge::Ctx;
 use crate::extract::{self, JsonBody};
 use crate::problem::{self, Answer, Problem};
 use crate::routes::App;
-use crate::routes::search::{COMPARISON, ShadowReport};
+use crate::routes::search::{self, COMPARISON, ShadowReport};
 use crate::schema::rfc3339;
 
 /// Whose order it is where nobody says so.
@@ -49,7 +49,15 @@ pub(crate) struct ReleaseState {
     pub image_model: Option<ModelInfo>,
     #[schema(value_type = Option<Object>)]
     pub text_model: Option<ModelInfo>,
-    /// Whether all vectors of all its models are there, so that it may serve.
+    /// `recall_target`, `graph_degree`, `graph_rows_min`.
+    #[schema(value_type = Object)]
+    pub index: IndexSettings,
+    /// `words_weight`, `some_words_weight`, `image_weight`, `text_weight`, `fact_precision`.
+    #[schema(value_type = Object)]
+    pub rules: Rules,
+    /// Fingerprint of the vocabulary that tags are made with.
+    pub vocabulary: String,
+    /// Whether all vectors of all its models are there and indexed, so that it may serve.
     pub is_complete: bool,
     /// Whether a rollback of the live release brings this one back.
     pub is_predecessor: bool,
@@ -94,7 +102,8 @@ pub(crate) struct Models {
 }
 
 impl ReleaseState {
-    fn of(release: &Release, ledger: &Ledger, builds: &[Build]) -> Self {
+    fn of(app: &App, release: &Release, ledger: &Ledger, builds: &[Build]) -> Self {
+        let Settings { index, rules, vocabulary } = release.definition.settings.clone();
         let own: Vec<Build> =
             release.definition.models().filter_map(|model| builds.iter().find(|build| build.model == *model)).cloned().collect();
         Self {
@@ -107,20 +116,18 @@ impl ReleaseState {
             fingerprint: release.fingerprint.clone(),
             image_model: release.definition.image_model.clone(),
             text_model: release.definition.text_model.clone(),
-            is_complete: is_complete(release, ledger, builds),
+            index,
+            rules,
+            vocabulary,
+            is_complete: is_complete(app, release, ledger, builds),
             is_predecessor: ledger.predecessors.last() == Some(&release.name),
             builds: own,
         }
     }
 }
 
-/// Every model has all its vectors; one that the live release has too lacks nothing that is not lacking already.
-fn is_complete(release: &Release, ledger: &Ledger, builds: &[Build]) -> bool {
-    let live = ledger.commissioner();
-    release.definition.models().all(|model| {
-        live.is_some_and(|live| live.definition.model(model.space) == Some(model))
-            || builds.iter().any(|build| build.model == *model && build.is_complete && build.is_loaded)
-    })
+fn is_complete(app: &App, release: &Release, ledger: &Ledger, builds: &[Build]) -> bool {
+    ledger.is_complete(release, builds, |model, settings| app.house.searcher.is_indexed(model, settings))
 }
 
 /// The live release and the assistant commissioner as an experiment: the log knows who answered whom.
@@ -135,7 +142,7 @@ pub(crate) fn comparison(ledger: &Ledger) -> Option<Experiment> {
 /// All releases as they are now.
 pub(crate) fn states(app: &App) -> Vec<ReleaseState> {
     let (ledger, builds) = (app.house.releases.ledger(), app.house.vision.builds());
-    ledger.releases.iter().map(|release| ReleaseState::of(release, &ledger, &builds)).collect()
+    ledger.releases.iter().map(|release| ReleaseState::of(app, release, &ledger, &builds)).collect()
 }
 
 async fn known(app: &App) -> Answer<Vec<(ModelInfo, bool)>> {
@@ -167,6 +174,16 @@ pub(crate) struct ReleaseBody {
     /// By name; the live release's where none is given.
     #[serde(default)]
     text_model: Option<String>,
+    /// How vectors are indexed and searched; the live release's in what is not given.
+    #[serde(default)]
+    index: IndexBody,
+    /// How parts of a search are weighed and when a tag is a fact; the live release's in what is not given.
+    #[serde(default)]
+    rules: RulesBody,
+    /// The shop's own attributes, TOML as the file of `vision.tags.vocabulary_file`, laid over the built-in ones; empty for those alone.
+    /// The live release's vocabulary where none is given.
+    #[serde(default)]
+    vocabulary: Option<String>,
     /// Who makes it.
     #[serde(default)]
     by: Option<String>,
@@ -175,17 +192,80 @@ pub(crate) struct ReleaseBody {
     reason: Option<String>,
 }
 
+/// How vectors are indexed and searched.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct IndexBody {
+    /// 0.95, 0.99 or 0.999; to 1 every row is compared.
+    recall_target: Option<f32>,
+    /// Neighbours of a row in a graph, 8 to 96: another number is another index over the same vectors.
+    graph_degree: Option<u32>,
+    /// Rows that are searched without a graph, likewise.
+    graph_rows_min: Option<u32>,
+}
+
+/// How parts of a search are weighed, and when a tag is a fact.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RulesBody {
+    /// Of keywords, where products have all of the words.
+    words_weight: Option<f32>,
+    /// Of keywords, where none has all of them.
+    some_words_weight: Option<f32>,
+    /// Of likeness to pictures.
+    image_weight: Option<f32>,
+    /// Of likeness to texts.
+    text_weight: Option<f32>,
+    /// A tag is a fact where it is right at least this often, 0.5 to 1.
+    fact_precision: Option<f64>,
+}
+
+impl IndexBody {
+    fn over(self, live: IndexSettings) -> Answer<IndexSettings> {
+        let settings = IndexSettings {
+            recall_target: self.recall_target.unwrap_or(live.recall_target),
+            graph_degree: self.graph_degree.unwrap_or(live.graph_degree),
+            graph_rows_min: self.graph_rows_min.unwrap_or(live.graph_rows_min),
+        };
+        sound("/index", settings.problems()).map(|()| settings)
+    }
+}
+
+impl RulesBody {
+    fn over(self, live: Rules) -> Answer<Rules> {
+        let rules = Rules {
+            words_weight: self.words_weight.unwrap_or(live.words_weight),
+            some_words_weight: self.some_words_weight.unwrap_or(live.some_words_weight),
+            image_weight: self.image_weight.unwrap_or(live.image_weight),
+            text_weight: self.text_weight.unwrap_or(live.text_weight),
+            fact_precision: self.fact_precision.unwrap_or(live.fact_precision),
+        };
+        sound("/rules", rules.problems()).map(|()| rules)
+    }
+}
+
+fn sound(within: &str, problems: Vec<(&'static str, String)>) -> Answer<()> {
+    let first = problems.into_iter().next();
+    first.map_or(Ok(()), |(field, detail)| Err(Problem::field(format!("{within}/{field}"), "out_of_range", detail)))
+}
+
 /// Makes a release: immutable, a constable, built in the background. The same again changes nothing.
 #[utoipa::path(post, path = "/v1/releases", tag = "models", request_body = ReleaseBody, responses((status = 200, body = ReleaseState), (status = 409, body = crate::problem::ProblemBody), (status = 422, body = crate::problem::ProblemBody)))]
 pub(crate) async fn create(State(app): State<App>, Ctx(context): Ctx, JsonBody(body): JsonBody<ReleaseBody>) -> Answer<Json<ReleaseState>> {
-    let ReleaseBody { name, image_model, text_model, by, reason } = body;
+    let ReleaseBody { name, image_model, text_model, index, rules, vocabulary, by, reason } = body;
     let known = known(&app).await?;
     let live = app.house.releases.ledger().commissioner().map(|live| live.definition.clone()).unwrap_or_default();
     let pick = |wanted: Option<String>, space: Space| match wanted {
         None => Ok(live.model(space).cloned()),
         Some(wanted) => by_name(&known, space, &wanted).map(Some),
     };
-    let definition = Definition { image_model: pick(image_model, Space::Image)?, text_model: pick(text_model, Space::Text)? };
+    let (image_model, text_model) = (pick(image_model, Space::Image)?, pick(text_model, Space::Text)?);
+    let (index, rules) = (index.over(live.settings.index)?, rules.over(live.settings.rules)?);
+    let vocabulary = match vocabulary {
+        Some(own) => app.house.tagger.keep_vocabulary(own).await?,
+        None => live.settings.vocabulary.clone(),
+    };
+    let definition = Definition { image_model, text_model, settings: Settings { index, rules, vocabulary } };
     give(&app, &context, name, Order::Create(definition), (by, reason)).await
 }
 
@@ -249,7 +329,7 @@ pub(crate) async fn act(
 #[utoipa::path(post, path = "/v1/models/{name}:promote", tag = "models", params(("name" = String, Path)), request_body = OrderBody, responses((status = 200, body = ReleaseState), (status = 404, body = crate::problem::ProblemBody), (status = 409, body = crate::problem::ProblemBody)))]
 async fn promote(app: &App, context: &Context, name: &str, body: OrderBody) -> Answer<Json<ReleaseState>> {
     let (ledger, builds) = (app.house.releases.ledger(), app.house.vision.builds());
-    let is_complete = ledger.get(name).is_some_and(|release| is_complete(release, &ledger, &builds));
+    let is_complete = ledger.get(name).is_some_and(|release| is_complete(app, release, &ledger, &builds));
     let order = Order::Promote { to: body.to, share: body.share, is_complete, force: body.force };
     give(app, context, name.to_owned(), order, (body.by, body.reason)).await
 }
@@ -287,15 +367,17 @@ async fn give(
     let followed = app.house.wayne.call(context, |reply| RegistryMsg::Command { command, reply }).await?;
     let ledger = followed.map_err(|error| problem::storage(&error))??;
     let builds = app.house.vision.builds();
-    let after = ledger.get(&name).map(|release| ReleaseState::of(release, &ledger, &builds));
+    let after = ledger.get(&name).map(|release| ReleaseState::of(app, release, &ledger, &builds));
     after.or(before).map(Json).ok_or_else(|| Problem::not_found(format!("release `{name}`")))
 }
 
-/// How an inspector's answers compare with the live release's: overlap of the first 10 and 50, agreement in order, time of both.
+/// How an inspector's answers compare with the live release's: overlap of the first 10 and 50, agreement in order, time of both; where
+/// it makes tags in another way, how far they agree.
 #[utoipa::path(get, path = "/v1/models/{name}/shadow-report", tag = "models", params(("name" = String, Path)), responses((status = 200, body = ShadowReport), (status = 404, body = crate::problem::ProblemBody)))]
 pub(crate) async fn shadow_report(State(app): State<App>, Path(name): Path<String>) -> Answer<Json<ShadowReport>> {
     if app.house.releases.ledger().get(&name).is_none() {
         return Err(Problem::not_found(format!("release `{name}`")));
     }
-    app.shadow.report(&name).map(Json).ok_or_else(|| Problem::not_found("shadow report yet: nothing was mirrored to this release"))
+    let report = search::shadow_report(&app, &name);
+    report.map(Json).ok_or_else(|| Problem::not_found("shadow report yet: nothing was mirrored to this release"))
 }

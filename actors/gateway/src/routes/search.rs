@@ -27,10 +27,10 @@ use crate::schema::{AttributeDoc, Card, FacetCountsDoc, SuggestionDoc};
 pub(crate) use ask::{Ask, crop, escaped, filter as parsed_filter, ids, picture, product_id};
 pub(crate) use body::{LookBody, Mode, OneOrMany, SearchBody, from_form, listed, read_form};
 pub(crate) use embed::picture_problem;
-pub(crate) use release::COMPARISON;
-pub(crate) use run::{find, look, ms, run};
+pub(crate) use release::{Answering, COMPARISON};
+pub(crate) use run::{find, look, ms, run, run_by};
 pub(crate) use served::run_logged;
-pub(crate) use shadow::{Shadow, ShadowReport};
+pub(crate) use shadow::{Shadow, ShadowReport, report as shadow_report};
 
 const SUGGESTIONS_DEFAULT: usize = 8;
 const SUGGESTIONS_MAX: usize = 50;

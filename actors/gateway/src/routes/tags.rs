@@ -230,6 +230,7 @@ impl From<TagError> for Problem {
                 let (code, detail) = errors.first().map_or_else(Default::default, |first| (first.code.clone(), first.detail.clone()));
                 Self { errors, ..Self::new(http::StatusCode::UNPROCESSABLE_ENTITY, code, detail) }
             }
+            TagError::Vocabulary(detail) => Self::field("/vocabulary", "invalid_vocabulary", detail),
             TagError::Storage(_) => storage(&error),
         }
     }

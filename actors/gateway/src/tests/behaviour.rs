@@ -18,24 +18,26 @@ use serde_json::{Value, json};
 use store::StoreError;
 
 use super::Stage;
-use super::fakes::{World, product};
+use super::fakes::{World, lock, product};
 use crate::config::Config;
 
 /// Proposes `a`, `b`, `c` in this order, orders backwards, and has forgotten everything else. It has always come to the log's end.
 pub(super) struct Learned {
     progress: Progress,
+    world: Arc<World>,
 }
 
 impl Learned {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(world: Arc<World>) -> Self {
         let progress = Progress::default();
         progress.set(u64::MAX);
-        Self { progress }
+        Self { progress, world }
     }
 }
 
 impl Recommender for Learned {
     fn candidates(&self, query: &RecommendQuery, allowed: &dyn Fn(&str) -> bool) -> Vec<Candidate> {
+        lock(&self.world.models_asked).push(query.models.clone());
         let source: Option<ProductId> = query.products.last().cloned();
         let candidate = |(at, name): (usize, &&str)| {
             let score = 3.0 - at as f32;
@@ -65,6 +67,7 @@ impl Recommender for Learned {
 
 impl Personalizer for Learned {
     fn rank(&self, query: &RankQuery) -> Vec<RankedProduct> {
+        lock(&self.world.models_asked).push(query.models.clone());
         let ranked = |at: usize| RankedProduct { at, score: at as f32, shares: vec![("popularity", at as f32 - 1.0), ("bought", 1.0)] };
         (0..query.candidates.len()).rev().map(ranked).collect()
     }

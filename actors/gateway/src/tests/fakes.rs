@@ -14,7 +14,7 @@ use protocol::ingest::{
 };
 use protocol::queue::{DeadLetter, JobId, QueueDepth, QueueMsg, QueueName, QueueReader};
 use protocol::registry::{ActorState, ActorStatus, RegistryMsg, RegistryReader, Setting};
-use protocol::releases::{Definition, Ledger, ReleaseReader};
+use protocol::releases::{Definition, Ledger, ReleaseReader, Settings};
 use protocol::search::SearchQuery;
 use protocol::session::{OfferReader, OfferState};
 use protocol::vision::{
@@ -40,6 +40,8 @@ pub(super) struct World {
     pub thumbnails: Mutex<HashMap<String, Bytes>>,
     /// What Batman was asked, in order.
     pub queries: Mutex<Vec<SearchQuery>>,
+    /// By whose models Superman and Two Face were asked, in order.
+    pub models_asked: Mutex<Vec<Vec<ModelInfo>>>,
     /// How many pictures each message to Nightwing held.
     pub picture_batches: Mutex<Vec<usize>>,
     /// The house's log, once there is a house.
@@ -126,9 +128,10 @@ impl World {
             dead: Mutex::new(2),
             thumbnails: Mutex::default(),
             queries: Mutex::default(),
+            models_asked: Mutex::default(),
             picture_batches: Mutex::default(),
             log: Mutex::default(),
-            ledger: Mutex::new(Arc::new(Ledger::first(Definition::of_first(&known()), 0))),
+            ledger: Mutex::new(Arc::new(Ledger::first(Definition::of_first(&known(), Settings::default()), 0))),
             is_built: Mutex::new(false),
             folder: tempfile::tempdir().expect("a folder"),
         };
@@ -316,7 +319,7 @@ impl World {
     ) -> House {
         let world = Arc::clone(self);
         let readers = Arc::new(Readers(Arc::clone(self)));
-        let learned = Arc::new(Learned::new());
+        let learned = Arc::new(Learned::new(Arc::clone(self)));
         let log = behaviour::log(self);
         *lock(&self.log) = Some(log.clone());
         House {

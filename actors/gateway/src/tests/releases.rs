@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use http::StatusCode;
 use protocol::journal::LogBody;
+use protocol::vision::Space;
 use serde_json::{Value, json};
 
 use super::Stage;
 use super::answers::{ids, shop};
-use super::fakes::TURNED;
+use super::fakes::{TURNED, known};
 use crate::config::Config;
 
 impl Stage {
@@ -56,6 +57,11 @@ async fn orders_by_table() {
         ("/v1/releases", json!({"name": "x y", "image_model": TURNED}), 422, "invalid_name"),
         ("/v1/releases", json!({"name": "same"}), 409, "same_definition"),
         ("/v1/releases", json!({"nam": "x"}), 400, "unknown_field"),
+        ("/v1/releases", json!({"name": "x", "index": {"graph_degree": 7}}), 422, "out_of_range"),
+        ("/v1/releases", json!({"name": "x", "index": {"degree": 48}}), 400, "unknown_field"),
+        ("/v1/releases", json!({"name": "x", "rules": {"words_weight": 0.0}}), 422, "out_of_range"),
+        ("/v1/releases", json!({"name": "x", "rules": {"fact_precision": 1.0}}), 422, "out_of_range"),
+        ("/v1/releases", json!({"name": "x", "vocabulary": "nonsense"}), 422, "invalid_vocabulary"),
         ("/v1/releases", json!({"name": "turned", "image_model": TURNED}), 200, ""),
         ("/v1/releases", json!({"name": "turned", "image_model": TURNED}), 200, ""),
         ("/v1/releases", json!({"name": "turned", "image_model": "efficientnet-lite0"}), 409, "other_definition"),
@@ -83,6 +89,74 @@ async fn orders_by_table() {
         (live["to"].as_str(), live["by"].as_str(), live["reason"].as_str()),
         (Some("commissioner"), Some("ann"), Some("it is better"))
     );
+    stage.scene.end().await;
+}
+
+#[tokio::test]
+async fn a_release_inherits_what_is_not_given_and_answers_by_what_is() {
+    let stage = Stage::new(Config::default(), shop()).await;
+    let body = json!({"name": "own", "index": {"recall_target": 1.0}, "rules": {"image_weight": 3.0}, "vocabulary": "own"});
+    let (status, made) = stage.order("/v1/releases", &body).await;
+    assert_eq!(status, StatusCode::OK, "{made}");
+    assert_eq!((made["index"]["recall_target"].as_f64(), made["index"]["graph_degree"].as_u64()), (Some(1.0), Some(48)));
+    assert_eq!((made["rules"]["image_weight"].as_f64(), made["rules"]["words_weight"].as_f64()), (Some(3.0), Some(2.0)));
+    assert_eq!((made["vocabulary"].as_str(), made["image_model"]["name"].as_str()), (Some("of3"), Some("efficientnet-lite0")));
+    let by = async |stage: &Stage| {
+        stage.like_the_camera("v").await;
+        let query = stage.world.queries.lock().expect("no panic").last().expect("a query").clone();
+        query.by.map(|(index, rules)| (index.recall_target, rules.image_weight))
+    };
+    assert_eq!(by(&stage).await, Some((0.99, 1.0)));
+    let (status, live) = stage.order("/v1/models/own:activate", &json!({})).await;
+    assert_eq!((status, live["is_complete"].as_bool()), (StatusCode::OK, Some(true)), "it has the live models: {live}");
+    assert_eq!(by(&stage).await, Some((1.0, 3.0)));
+    let (_, next) = stage.order("/v1/releases", &json!({"name": "next", "rules": {"text_weight": 2.0}})).await;
+    assert_eq!((next["rules"]["image_weight"].as_f64(), next["vocabulary"].as_str()), (Some(3.0), Some("of3")), "from the live one");
+    stage.scene.end().await;
+}
+
+#[tokio::test]
+async fn recommendations_are_by_the_release_that_serves_the_shopper() {
+    let stage = Stage::new(Config::default(), shop()).await;
+    stage.turned("assistant_commissioner", 0.5).await;
+    let (world, mut by_turned) = (&stage.world, 0);
+    for number in 0..20 {
+        let visitor = format!("visitor-{number}");
+        let (release, _) = stage.like_the_camera(&visitor).await;
+        let model = if release == "turned" { TURNED } else { "efficientnet-lite0" };
+        by_turned += usize::from(release == "turned");
+        for logic in ["similar", "complete_the_look", "for_you", "rank"] {
+            world.queries.lock().expect("no panic").clear();
+            world.models_asked.lock().expect("no panic").clear();
+            let field = if logic == "rank" { "candidates" } else { "product_ids" };
+            let body = json!({"logic": logic, field: ["camera"], "visitor_id": visitor}).to_string();
+            let (status, answer) = stage.ask("POST", "/v1/recommendations", Some(&body)).await;
+            assert_eq!((status, answer["release"].as_str()), (StatusCode::OK, Some(release.as_str())), "{logic}: {answer}");
+            let asked = world.models_asked.lock().expect("no panic").clone();
+            assert!(asked.iter().all(|models| models.iter().any(|known| known.name == model)), "{logic}: {asked:?}");
+            let queries = world.queries.lock().expect("no panic").clone();
+            let expected = known().into_iter().find(|known| known.name == model).expect("a model").fingerprint;
+            for vector in queries.iter().flat_map(|query| &query.vectors).filter(|vector| vector.space == Space::Image) {
+                assert_eq!(*vector.fingerprint, *expected, "{logic}");
+            }
+            assert!(logic != "similar" || queries.iter().any(|query| !query.vectors.is_empty()));
+        }
+    }
+    assert!((3..=17).contains(&by_turned), "{by_turned} of 20");
+    let log = world.log.lock().expect("no panic").clone().expect("a log");
+    let until = tokio::time::Instant::now() + Duration::from_secs(30);
+    while log.end() < 100 {
+        assert!(tokio::time::Instant::now() < until, "{}", log.end());
+        tokio::task::yield_now().await;
+    }
+    let mut logged = [0, 0];
+    for entry in log.read(0, 1_000).expect("the log") {
+        let Some(LogBody::Served(served)) = entry.body else { continue };
+        let by: Vec<&str> = served.experiments.iter().filter(|(name, _)| name == "release").map(|(_, arm)| arm.as_str()).collect();
+        assert_eq!(by.len(), 1, "{served:?}");
+        logged[usize::from(by[0] == "turned")] += 1;
+    }
+    assert_eq!(logged, [5 * (20 - by_turned), 5 * by_turned], "a search and four recommendations each");
     stage.scene.end().await;
 }
 

@@ -152,6 +152,16 @@ impl Tagger for Shop {
         })
     }
 
+    fn keep_vocabulary(&self, own: String) -> Tagging<'_, Result<String, TagError>> {
+        Box::pin(async move {
+            if own.contains("nonsense") {
+                Err(TagError::Vocabulary("vocabulary:1: nonsense".into()))
+            } else {
+                Ok(format!("of{}", own.len()))
+            }
+        })
+    }
+
     fn picture<'a>(&'a self, _: &'a Context, picture: PictureQuery, each: bool) -> Tagging<'a, Result<PictureTags, VisionError>> {
         Box::pin(async move {
             let refused = |code, detail: &str| Err(VisionError::BadPicture { code, detail: detail.into() });

@@ -70,8 +70,9 @@ fn happened(view: &View, event: &Event) -> Result<(), StoreError> {
         token: event.attribution_token.as_deref().map(id),
     };
     let (at_ms, store) = (reading::at_ms(event), event.store.as_deref().map(id));
+    let models = view.shelf.models(Some(&shopper));
     for item in &event.items {
-        let known = view.shelf.of_item(item);
+        let known = view.shelf.of_item(&models, item);
         let event = Done { action, item: known.item, at_ms, store, facts: known.facts() };
         let deed = Deed { event, product: &item.product, origin };
         // Taken for each item anew: whoever reads waits for one at most.
@@ -100,7 +101,7 @@ fn shown(view: &View, served: &Served) -> Result<(), StoreError> {
     let Some(shopper) = served.shopper.clone().or_else(|| session.map(Shopper::session)) else { return Ok(()) };
     let profile = view.profiles.get(&shopper)?.unwrap_or_default();
     let products: Vec<&ProductId> = served.items.iter().map(|item| &item.product).collect();
-    let known = view.shelf.of(&products);
+    let known = view.shelf.of(&view.shelf.models(Some(&shopper)), &products);
     let candidates: Vec<Candidate> = known.iter().map(|known| Candidate { item: known.item, score: None }).collect();
     let ask = Ask { at_ms: served.at_ms, store: None, candidates: &candidates };
     let page = {

@@ -31,6 +31,13 @@ const SIZE: &str = "size";
 /// A longer value of an attribute that is not in [`CHOSEN_BY`] is prose, or a number of the maker's.
 const VALUE_CHARS_MAX: usize = 32;
 
+/// An embedding, and which model made it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Embedded {
+    pub(crate) model: Id,
+    pub(crate) vector: Arc<[f32]>,
+}
+
 /// What is known of a product.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Known {
@@ -41,8 +48,8 @@ pub(crate) struct Known {
     price: Option<f32>,
     private_label: Option<bool>,
     attributes: Vec<(Id, Id)>,
-    pub(crate) image: Option<Arc<[f32]>>,
-    pub(crate) text: Option<Arc<[f32]>>,
+    pub(crate) image: Option<Embedded>,
+    pub(crate) text: Option<Embedded>,
 }
 
 impl Known {
@@ -75,7 +82,7 @@ impl Known {
     }
 
     /// The same, with the embeddings of its first picture and its text.
-    pub(crate) fn with(self, image: Option<Arc<[f32]>>, text: Option<Arc<[f32]>>) -> Self {
+    pub(crate) fn with(self, image: Option<Embedded>, text: Option<Embedded>) -> Self {
         Self { image, text, ..self }
     }
 
@@ -88,8 +95,10 @@ impl Known {
             price: self.price,
             private_label: self.private_label,
             attributes: &self.attributes,
-            image: self.image.as_deref().unwrap_or_default(),
-            text: self.text.as_deref().unwrap_or_default(),
+            image: self.image.as_ref().map_or(&[], |image| &image.vector),
+            image_model: self.image.as_ref().map_or(0, |image| image.model),
+            text: self.text.as_ref().map_or(&[], |text| &text.vector),
+            text_model: self.text.as_ref().map_or(0, |text| text.model),
         }
     }
 

@@ -6,9 +6,10 @@ use std::time::Instant;
 use domain::{EventKind, ProductId, Shopper};
 use events::EventLog;
 use protocol::personalize::{NAME, Personalizer};
+use protocol::vision::VisionReader as _;
 use store::MemoryStore;
 
-use super::stage::{Catalog, Told, Vision, event, product, query, served};
+use super::stage::{Catalog, Releases, Told, Vision, event, product, query, served};
 use crate::effects::{checkpoint, follow};
 use crate::{Config, View};
 
@@ -47,7 +48,8 @@ fn measure(log: &EventLog, dir: &std::path::Path, names: &[ProductId]) {
     let config = Config::default();
     let catalog = Catalog::new(names.iter().map(|name| product(name.as_str())));
     let vision = Vision { image_length: 1_280, text_length: 384 };
-    let view = View::new(&config, Arc::new(MemoryStore::new()), Arc::new(catalog), Arc::new(vision));
+    let releases = Releases::first(&vision.models());
+    let view = View::new(&config, Arc::new(MemoryStore::new()), Arc::new(catalog), Arc::new(vision), releases);
     let incarnation = checkpoint::begin(&view, log, dir, config.names_max).expect("begun");
     let started = busy_us();
     while follow::follow(&view, log, incarnation, config.batch_records_max).expect("applied").has_more {}

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use domain::{
@@ -15,6 +15,7 @@ use events::EventLog;
 use kit::{Address, Mail, Scene};
 use protocol::catalog::{CatalogReader, CatalogSnapshot, ProductRevision};
 use protocol::personalize::{NAME, PersonalizeMsg, Personalizer, RankQuery, RankedProduct};
+use protocol::releases::{Command, Definition, Ledger, Order, ReleaseReader, Settings};
 use protocol::vision::{Embedding, ModelInfo, Space, Thumbnail, VisionCounts, VisionReader};
 use ractor::ActorRef;
 use store::{Keyspace, MemoryStore, StateFiles, Store};
@@ -76,14 +77,44 @@ impl CatalogReader for Catalog {
 }
 
 /// Embeddings of pictures and texts, of these lengths, by the product's name; none for length 0.
+#[derive(Default)]
 pub(super) struct Vision {
     pub(super) image_length: usize,
     pub(super) text_length: usize,
 }
 
+/// A model of pictures.
+pub(super) fn model(fingerprint: &str, dimensions: usize) -> ModelInfo {
+    ModelInfo { name: fingerprint.into(), space: Space::Image, dimensions, fingerprint: fingerprint.into(), reads_texts: false }
+}
+
+/// Releases that a test sets.
+#[derive(Default)]
+pub(super) struct Releases(pub(super) Mutex<Arc<Ledger>>);
+
+impl Releases {
+    /// One that is live.
+    pub(super) fn first(models: &[ModelInfo]) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Arc::new(Ledger::first(Definition::of_first(models, Settings::default()), 0)))))
+    }
+
+    pub(super) fn order(&self, name: &str, order: Order) {
+        let mut ledger = self.0.lock().expect("no panic");
+        let command = Command { name: name.into(), order, by: String::new(), reason: String::new() };
+        *ledger = Arc::new(ledger.after(&command, 0).expect("it is followed"));
+    }
+}
+
+impl ReleaseReader for Releases {
+    fn ledger(&self) -> Arc<Ledger> {
+        self.0.lock().expect("no panic").clone()
+    }
+}
+
 impl VisionReader for Vision {
     fn models(&self) -> Vec<ModelInfo> {
-        Vec::new()
+        let text = ModelInfo { space: Space::Text, ..model("m", self.text_length) };
+        [model("m", self.image_length), text].into_iter().filter(|model| model.dimensions > 0).collect()
     }
     fn thumbnail(&self, _: &str, _: usize) -> Option<Thumbnail> {
         None
@@ -173,7 +204,7 @@ pub(super) fn served(token: &str, visitor: &str, products: &[ProductId]) -> Told
 /// A question for the order of these products.
 pub(super) fn query(shopper: Option<Shopper>, products: &[ProductId]) -> RankQuery {
     let candidates = products.iter().map(|product| (product.clone(), None)).collect();
-    RankQuery { shopper, surface: "home".into(), store: None, at_ms: NOW, strength: 1.0, candidates }
+    RankQuery { shopper, surface: "home".into(), store: None, at_ms: NOW, strength: 1.0, candidates, models: Vec::new() }
 }
 
 /// The places in the question, in the order of the answer.
@@ -307,6 +338,11 @@ impl Stage {
 }
 
 fn view(config: &Config, store: &MemoryStore, catalog: &Catalog) -> Arc<View> {
-    let vision = Vision { image_length: 0, text_length: 0 };
-    Arc::new(View::new(config, Arc::new(store.clone()), Arc::new(catalog.clone()), Arc::new(vision)))
+    Arc::new(View::new(
+        config,
+        Arc::new(store.clone()),
+        Arc::new(catalog.clone()),
+        Arc::new(Vision::default()),
+        Arc::new(Releases::default()),
+    ))
 }

@@ -35,7 +35,9 @@ fn main() {
             private_label: Some(item.is_multiple_of(4)),
             attributes: &attributes[at],
             image: &images[at],
+            image_model: 1,
             text: &texts[at],
+            text_model: 2,
         }
     };
     let (mut profile, mut shop, learner) = (Profile::default(), Shop::default(), Learner::default());

@@ -6,6 +6,7 @@
 use bincode::{Decode, Encode};
 
 use crate::clock::{DAY_MS, bounded_ms, remains};
+use crate::keys::Id;
 
 /// Elements of an embedding that is taken; a longer one is left out.
 pub const EMBEDDING_LENGTH_MAX: usize = 1_408;
@@ -90,25 +91,26 @@ fn unit(vector: &[f32]) -> Option<Vec<f32>> {
     (norm.is_finite() && norm > 0.0).then(|| vector.iter().map(|element| element / norm).collect())
 }
 
-/// A shopper's interests in one space of embeddings.
+/// A shopper's interests in one space of embeddings, all by one model.
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
 pub(crate) struct Interests {
+    model: Id,
     length: u16,
     visit: Option<Centroid>,
     tastes: Vec<Centroid>,
 }
 
 impl Interests {
-    /// Adds an event. An embedding of another length than before means another model: what was known is of no use then.
-    pub(crate) fn add(&mut self, embedding: &[f32], weight: f32, at_ms: i64) {
+    /// Adds an event. What was known by another model is of no use then: sums of two models mean nothing.
+    pub(crate) fn add(&mut self, model: Id, embedding: &[f32], weight: f32, at_ms: i64) {
         if !(weight.is_finite() && weight > 0.0 && (1..=EMBEDDING_LENGTH_MAX).contains(&embedding.len())) {
             return;
         }
         let Some(unit) = unit(embedding) else { return };
         let weight = weight.min(WEIGHT_MAX);
         let at_ms = bounded_ms(at_ms);
-        if usize::from(self.length) != unit.len() {
-            *self = Self { length: unit.len() as u16, ..Self::default() };
+        if (self.model, usize::from(self.length)) != (model, unit.len()) {
+            *self = Self { model, length: unit.len() as u16, ..Self::default() };
         }
         match &mut self.visit {
             Some(visit) => visit.add(&unit, weight, at_ms, VISIT_HALF_LIFE_MS),
@@ -125,7 +127,7 @@ impl Interests {
 
     /// Sums another shopper's interests into these: every taste joins its nearest here or stands beside it.
     pub(crate) fn merge(&mut self, other: &Self) {
-        if self.length != other.length {
+        if (self.model, self.length) != (other.model, other.length) {
             let newest = |interests: &Self| interests.tastes.iter().map(|taste| taste.at_ms).max();
             if newest(other) > newest(self) {
                 self.clone_from(other);
@@ -153,6 +155,7 @@ impl Interests {
     pub(crate) fn read(&self, at_ms: i64) -> Gaze {
         let at_ms = bounded_ms(at_ms);
         Gaze {
+            model: self.model,
             visit: self.visit.iter().map(|visit| visit.read(at_ms, VISIT_HALF_LIFE_MS)).collect(),
             tastes: self.tastes.iter().map(|taste| taste.read(at_ms, TASTE_HALF_LIFE_MS)).collect(),
         }
@@ -166,7 +169,7 @@ impl Interests {
     }
 
     /// Bytes of the largest there can be, as encoded.
-    pub(crate) const BYTES_MAX: usize = 2 + 1 + 8 + (1 + TASTES_MAX) * (8 + 4 + 4 + 8 + EMBEDDING_LENGTH_MAX);
+    pub(crate) const BYTES_MAX: usize = 8 + 2 + 1 + 8 + (1 + TASTES_MAX) * (8 + 4 + 4 + 8 + EMBEDDING_LENGTH_MAX);
 }
 
 fn join(mine: &mut Centroid, theirs: &Centroid, half_life_ms: i64) {
@@ -179,13 +182,18 @@ fn join(mine: &mut Centroid, theirs: &Centroid, half_life_ms: i64) {
 /// Interests at one time: directions of length 1 and the mass behind each.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gaze {
+    model: Id,
     visit: Vec<(Vec<f32>, f32)>,
     tastes: Vec<(Vec<f32>, f32)>,
 }
 
 impl Gaze {
-    /// How near an embedding is to this visit and to the nearest taste: cosines, faded where little is behind them.
-    pub(crate) fn nearness(&self, embedding: &[f32]) -> (f32, f32) {
+    /// How near an embedding is to this visit and to the nearest taste: cosines, faded where little is behind them; 0 for one by another
+    /// model.
+    pub(crate) fn nearness(&self, model: Id, embedding: &[f32]) -> (f32, f32) {
+        if model != self.model {
+            return (0.0, 0.0);
+        }
         if self.visit.is_empty() && self.tastes.is_empty() {
             return (0.0, 0.0);
         }
@@ -227,6 +235,8 @@ mod tests {
     use super::*;
 
     const T0: i64 = 1_700_000_000_000;
+    /// The model of these tests.
+    const M: Id = 7;
 
     fn axis(at: usize) -> Vec<f32> {
         (0..32).map(|n| if n == at { 3.0 } else { 0.1 }).collect()
@@ -235,9 +245,9 @@ mod tests {
     #[test]
     fn a_visit_is_forgotten_within_hours_and_a_taste_within_months() {
         let mut interests = Interests::default();
-        interests.add(&axis(1), 1.0, T0);
+        interests.add(M, &axis(1), 1.0, T0);
         for (later_ms, visit, taste) in [(0, true, true), (DAY_MS, false, true), (300 * DAY_MS, false, false)] {
-            let (near_visit, near_taste) = interests.read(T0 + later_ms).nearness(&axis(1));
+            let (near_visit, near_taste) = interests.read(T0 + later_ms).nearness(M, &axis(1));
             assert_eq!((near_visit > 0.1, near_taste > 0.1), (visit, taste), "{later_ms} ms later: {near_visit} {near_taste}");
         }
     }
@@ -246,22 +256,41 @@ mod tests {
     fn unlike_things_found_two_tastes_and_like_things_one() {
         let mut interests = Interests::default();
         for _ in 0..5 {
-            interests.add(&axis(1), 1.0, T0);
-            interests.add(&axis(2), 1.0, T0);
+            interests.add(M, &axis(1), 1.0, T0);
+            interests.add(M, &axis(2), 1.0, T0);
         }
         assert_eq!(interests.tastes.len(), 2);
         let gaze = interests.read(T0);
-        let [one, two, three] = [1, 2, 3].map(|at| gaze.nearness(&axis(at)).1);
+        let [one, two, three] = [1, 2, 3].map(|at| gaze.nearness(M, &axis(at)).1);
         assert!(one > 0.85 && two > 0.85 && three < 0.5, "{one} {two} {three}");
     }
 
     #[test]
     fn another_model_begins_anew() {
         let mut interests = Interests::default();
-        interests.add(&axis(1), 1.0, T0);
-        interests.add(&[1.0; 8], 1.0, T0);
-        assert_eq!(interests.read(T0).nearness(&axis(1)), (0.0, 0.0));
-        assert!(interests.read(T0).nearness(&[1.0; 8]).1 > 0.5);
+        interests.add(M, &axis(1), 1.0, T0);
+        interests.add(M, &[1.0; 8], 1.0, T0);
+        assert_eq!(interests.read(T0).nearness(M, &axis(1)), (0.0, 0.0));
+        assert!(interests.read(T0).nearness(M, &[1.0; 8]).1 > 0.5);
+    }
+
+    #[test]
+    fn vectors_of_two_models_never_meet_however_alike_they_look() {
+        let mut interests = Interests::default();
+        interests.add(M, &axis(1), 1.0, T0);
+        assert_eq!(interests.read(T0).nearness(M + 1, &axis(1)), (0.0, 0.0), "what is compared is by one model");
+        let of_one = interests.clone();
+        interests.add(M + 1, &axis(2), 1.0, T0);
+        let mut begun = Interests::default();
+        begun.add(M + 1, &axis(2), 1.0, T0);
+        assert_eq!(interests, begun, "what is summed is by one model");
+        let mut merged = of_one.clone();
+        merged.merge(&begun);
+        assert!(merged == of_one || merged == begun, "a merge keeps one of them whole");
+        let mut later = Interests::default();
+        later.add(M + 1, &axis(2), 1.0, T0 + DAY_MS);
+        merged.merge(&later);
+        assert_eq!(merged, later, "the newer one");
     }
 
     proptest! {
@@ -271,9 +300,9 @@ mod tests {
         ) {
             let mut interests = Interests::default();
             for (embedding, weight, at_ms) in &events {
-                interests.add(embedding, *weight, *at_ms);
+                interests.add(M, embedding, *weight, *at_ms);
                 prop_assert!(interests.is_sound());
-                let (visit, taste) = interests.read(*at_ms).nearness(embedding);
+                let (visit, taste) = interests.read(*at_ms).nearness(M, embedding);
                 prop_assert!(visit.is_finite() && taste.is_finite());
             }
             let mut twice = interests.clone();

@@ -71,8 +71,12 @@ pub struct Facts<'a> {
     pub attributes: &'a [(Id, Id)],
     /// Embedding of its picture, of any length up to [`crate::EMBEDDING_LENGTH_MAX`]; empty where there is none.
     pub image: &'a [f32],
+    /// Who made it: embeddings of two models are neither summed nor compared.
+    pub image_model: Id,
     /// Embedding of its text, likewise.
     pub text: &'a [f32],
+    /// Who made it.
+    pub text_model: Id,
 }
 
 impl Facts<'_> {

@@ -1,12 +1,14 @@
 //! Vectors on their way into the index: checked, given their product's slot, set. Runs on the indexer's thread.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use domain::{ContentHash, ProductId};
 use protocol::catalog::CatalogReader;
+use protocol::releases::{IndexSettings, ReleaseReader};
 use protocol::search::{SearchError, UPSERT_VECTORS_MAX, VectorEntry};
 use protocol::vision::{ModelInfo, Space, VisionReader};
 use vectors::codes::Metric;
@@ -15,7 +17,7 @@ use vectors::index::{Index, IndexError, OWNER_ROWS_MAX, Options};
 
 use crate::config::Config;
 use crate::logic::{Slot, unit};
-use crate::view::{Shared, SpaceIndex};
+use crate::view::{IndexKey, Live, Shared, SpaceIndex};
 
 /// The most numbers in a vector.
 const DIMENSIONS_MAX: usize = vectors::codes::DIMENSION_MAX;
@@ -23,38 +25,77 @@ const DIMENSIONS_MAX: usize = vectors::codes::DIMENSION_MAX;
 const UNREADABLE: &str = "unreadable";
 /// Products that are taken from Nightwing at a time when a space is filled.
 const FILL_PAGE: usize = 256;
+/// The shape of indexes whose folders name none.
+const PLAIN_SHAPE: [u32; 2] = [48, 50_000];
 
-/// The writer of all indexes: one for each space and model, side by side, so that the vectors of two models never meet.
+/// The indexes that the releases want, the live one's first, each once.
+pub(crate) fn wanted(releases: &dyn ReleaseReader, vision: &dyn VisionReader) -> Vec<(ModelInfo, IndexSettings)> {
+    let (ledger, kept) = (releases.ledger(), vision.kept());
+    let (live, others): (Vec<_>, Vec<_>) =
+        ledger.releases.iter().partition(|release| ledger.commissioner().is_some_and(|live| live.name == release.name));
+    let mut all: Vec<(ModelInfo, IndexSettings)> = Vec::new();
+    for definition in live.into_iter().chain(others).map(|release| &release.definition) {
+        for model in definition.models().filter(|model| kept.contains(model)) {
+            let settings = definition.settings.index;
+            if !all.iter().any(|(known, other)| known == model && other.shape() == settings.shape()) {
+                all.push((model.clone(), settings));
+            }
+        }
+    }
+    all
+}
+
+/// What the live release asks with and by.
+pub(crate) fn live(releases: &dyn ReleaseReader, vision: &dyn VisionReader) -> Live {
+    let settings = releases.ledger().commissioner().map(|live| live.definition.settings.clone()).unwrap_or_default();
+    Live { models: vision.models(), index: settings.index, rules: settings.rules }
+}
+
+/// Which index a model's vectors are in, for a release of these settings.
+pub(crate) fn key(model: &ModelInfo, settings: &IndexSettings) -> IndexKey {
+    (model.space, model.fingerprint.clone(), settings.shape())
+}
+
+/// The writer of all indexes: one for each space, model and shape, side by side, so that the vectors of two models never meet.
 pub(crate) struct Spaces {
     pub(crate) config: Config,
-    /// A folder for each space and model below it.
+    /// A folder for each of them below it.
     pub(crate) dir: PathBuf,
     pub(crate) shared: Arc<Shared>,
     pub(crate) catalog: Arc<dyn CatalogReader>,
     pub(crate) vision: Arc<dyn VisionReader>,
+    pub(crate) releases: Arc<dyn ReleaseReader>,
 }
 
 impl Spaces {
-    /// Sets the vectors of products that are in the catalog; all or, when one does not check out, none.
+    /// Sets the vectors of products that are in the catalog, in every index of their model; all or, when one does not check out, none.
     pub(crate) fn upsert(&self, space: Space, fingerprint: &str, entries: &[VectorEntry]) -> Result<(), SearchError> {
         let most = entries.iter().map(|entry| entry.vectors.len()).max().unwrap_or(0);
         if entries.len() > UPSERT_VECTORS_MAX || most > OWNER_ROWS_MAX {
             return Err(SearchError::TooMany(most.max(entries.len())));
         }
         let Some(first) = entries.iter().find_map(|entry| entry.vectors.first()) else {
-            return self.set(self.shared.index(space, fingerprint).as_deref(), entries, &[]);
+            let indexes = self.shared.indexes();
+            let mut own = indexes.iter().filter(|index| index.space == space && *index.fingerprint == *fingerprint);
+            return own.try_for_each(|index| self.set(index, entries, &[]));
         };
         let dimensions = first.len();
         if dimensions == 0 || dimensions > DIMENSIONS_MAX {
             return Err(SearchError::Dimensions { space, expected: DIMENSIONS_MAX, got: dimensions });
         }
         let checked = entries.iter().map(|entry| units(space, dimensions, &entry.vectors)).collect::<Result<Vec<_>, _>>()?;
-        let index = self.open(space, fingerprint, dimensions)?;
-        self.set(Some(&*index), entries, &checked)
+        let wanted = wanted(self.releases.as_ref(), self.vision.as_ref());
+        let own = wanted.iter().filter(|(model, _)| model.space == space && model.fingerprint == fingerprint);
+        let mut shapes: Vec<[u32; 2]> = own.map(|(_, settings)| settings.shape()).collect();
+        if shapes.is_empty() {
+            shapes.push(self.shared.live().index.shape());
+        }
+        shapes
+            .into_iter()
+            .try_for_each(|shape| self.set(&*self.open((space, fingerprint.to_owned(), shape), dimensions)?, entries, &checked))
     }
 
-    fn set(&self, index: Option<&SpaceIndex>, entries: &[VectorEntry], checked: &[Vec<Vec<f32>>]) -> Result<(), SearchError> {
-        let Some(index) = index else { return Ok(()) };
+    fn set(&self, index: &SpaceIndex, entries: &[VectorEntry], checked: &[Vec<Vec<f32>>]) -> Result<(), SearchError> {
         let products = self.catalog.snapshot();
         let mut is_changed = false;
         for (at, entry) in entries.iter().enumerate() {
@@ -84,9 +125,9 @@ impl Spaces {
     }
 
     /// Makes an index what Nightwing's store and the catalog say: sets what is missing or other, takes out what is too much.
-    pub(crate) fn fill(&self, model: &ModelInfo) -> Result<(), SearchError> {
+    pub(crate) fn fill(&self, model: &ModelInfo, settings: &IndexSettings) -> Result<(), SearchError> {
         let (space, started) = (model.space, Instant::now());
-        let index = self.open(space, &model.fingerprint, model.dimensions)?;
+        let index = self.open(key(model, settings), model.dimensions)?;
         let mut surplus: HashSet<Slot> = index.index.owners().collect();
         let mut changed = 0u64;
         let mut after: Option<ProductId> = None;
@@ -110,11 +151,14 @@ impl Spaces {
         for slot in surplus {
             changed += u64::from(index.index.remove(slot));
         }
-        if changed > 0 {
+        if !index.is_filled.swap(true, Ordering::AcqRel) || changed > 0 {
             self.shared.changed();
+        }
+        if changed > 0 {
             tracing::info!(
                 space = space.as_str(),
                 fingerprint = model.fingerprint,
+                shape = ?index.shape,
                 changed,
                 seconds = started.elapsed().as_secs_f64(),
                 "the vectors are as stored"
@@ -123,19 +167,16 @@ impl Spaces {
         Ok(())
     }
 
-    /// Frees the indexes of models that no release has any more, and their folders, also those that a crash left over.
-    pub(crate) fn drop_others(&self, kept: &[ModelInfo]) {
+    /// Frees the indexes that no release wants any more, and their folders, also those that a crash left over.
+    pub(crate) fn drop_others(&self, kept: &BTreeSet<IndexKey>) {
         // A space without any model is one whose models are not known yet.
-        let is_gone = |space: Space, fingerprint: &str| {
-            let mut of_space = kept.iter().filter(|model| model.space == space).peekable();
-            of_space.peek().is_some() && !of_space.any(|model| model.fingerprint == fingerprint)
-        };
-        for index in self.shared.indexes().iter().filter(|index| is_gone(index.space, &index.fingerprint)) {
+        let is_gone = |key: &IndexKey| kept.iter().any(|(space, ..)| *space == key.0) && !kept.contains(key);
+        for index in self.shared.indexes().iter().filter(|index| is_gone(&index.key())) {
             self.shared.withdraw_index(index);
         }
         for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if !model_of(&name).is_some_and(|(space, fingerprint)| is_gone(space, fingerprint)) {
+            if !key_of(&name).is_some_and(|key| is_gone(&key)) {
                 continue;
             }
             match std::fs::remove_dir_all(entry.path()) {
@@ -148,23 +189,26 @@ impl Spaces {
         }
     }
 
-    fn folder(&self, space: Space, fingerprint: &str) -> PathBuf {
-        self.dir.join(format!("{}-{fingerprint}", space.as_str()))
+    fn folder(&self, (space, fingerprint, shape): &IndexKey) -> PathBuf {
+        let name = format!("{}-{fingerprint}", space.as_str());
+        let [degree, rows] = shape;
+        self.dir.join(if *shape == PLAIN_SHAPE { name } else { format!("{name}-{degree}-{rows}") })
     }
 
-    /// The index of a space for the vectors of one model. Of other dimensions than before, it starts empty.
-    fn open(&self, space: Space, fingerprint: &str, dimensions: usize) -> Result<Arc<SpaceIndex>, SearchError> {
+    /// An index. Of other dimensions than before, it starts empty.
+    fn open(&self, key: IndexKey, dimensions: usize) -> Result<Arc<SpaceIndex>, SearchError> {
+        let (space, ref fingerprint, shape) = key;
         if fingerprint.is_empty() || !fingerprint.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(SearchError::Index("a fingerprint has letters and digits".into()));
         }
-        if let Some(index) = self.shared.index(space, fingerprint) {
+        if let Some(index) = self.shared.exactly(&key) {
             if index.dimensions == dimensions {
                 return Ok(index);
             }
             tracing::info!(space = space.as_str(), fingerprint, "other dimensions: the index starts empty");
             self.shared.withdraw_index(&index);
         }
-        let folder = self.folder(space, fingerprint);
+        let folder = self.folder(&key);
         // Where one index a space was kept: it says itself whose vectors it holds, and starts empty when they are another model's.
         let before = self.dir.join(space.as_str());
         if before.exists() && !folder.exists() && std::fs::rename(&before, &folder).is_ok() {
@@ -174,12 +218,24 @@ impl Spaces {
             threads: self.config.index_threads(),
             dead_ratio_max: self.config.dead_ratio_max,
             recall_sample: self.config.recall_sample,
+            graph_degree: shape[0] as usize,
+            flat_rows_max: shape[1] as usize,
             ..Options::new(dimensions, Metric::Cosine, fingerprint)
         };
         let index = self.open_or_start_anew(&folder, &options).map_err(index_error)?;
         let maintainer = index.spawn_maintainer().map_err(|error| SearchError::Index(error.to_string()))?;
         let reader = index.reader();
-        let opened = Arc::new(SpaceIndex { space, fingerprint: fingerprint.into(), dimensions, index, reader, _maintainer: maintainer });
+        let fingerprint = fingerprint.as_str().into();
+        let opened = Arc::new(SpaceIndex {
+            space,
+            fingerprint,
+            shape,
+            dimensions,
+            is_filled: AtomicBool::new(false),
+            index,
+            reader,
+            _maintainer: maintainer,
+        });
         self.shared.publish_index(&opened);
         Ok(opened)
     }
@@ -207,10 +263,16 @@ impl Spaces {
     }
 }
 
-/// Whose vectors a folder holds, by its name.
-fn model_of(folder: &str) -> Option<(Space, &str)> {
-    let name = folder.split('.').next()?;
-    Space::ALL.into_iter().find_map(|space| Some((space, name.strip_prefix(space.as_str())?.strip_prefix('-')?)))
+/// Which index a folder holds, by its name.
+fn key_of(folder: &str) -> Option<IndexKey> {
+    let mut parts = folder.split('.').next()?.split('-');
+    let (space, fingerprint) = (parts.next()?, parts.next()?);
+    let space = Space::ALL.into_iter().find(|known| known.as_str() == space)?;
+    let shape = match parts.next() {
+        Some(degree) => [degree.parse().ok()?, parts.next()?.parse().ok()?],
+        None => PLAIN_SHAPE,
+    };
+    Some((space, fingerprint.to_owned(), shape))
 }
 
 fn set_vectors(index: &SpaceIndex, slot: Slot, product: &ProductId, vectors: &[Vec<f32>]) -> Result<bool, SearchError> {

@@ -26,9 +26,8 @@ const BACKGROUND_ROWS_MIN: usize = 30;
 const COLOUR_DISTANCE_MAX: f32 = 0.15;
 /// Values of one attribute that are taken for a colour.
 const COLOUR_VALUES_MAX: usize = 64;
-/// What keywords count beside meaning when products have all of the words, and when none has.
-const WORDS_WEIGHT: f32 = 2.0;
-const RELAXED_WEIGHT: f32 = 1.0;
+/// What nearness to a colour counts.
+const COLOUR_WEIGHT: f32 = 1.0;
 
 /// What the parts found.
 pub(crate) struct Parts {
@@ -44,16 +43,12 @@ pub(crate) struct Parts {
     /// The cosine below which meaning alone was not believed.
     pub(crate) floor: Option<f32>,
     is_code: bool,
+    /// Whether there are products with all of the words.
+    has_all_words: bool,
 }
 
 impl Parts {
-    pub(crate) fn find(
-        snapshots: &Snapshots,
-        context: &Context,
-        query: &SearchQuery,
-        scope: &Scope,
-        effort: Effort,
-    ) -> Result<Self, SearchError> {
+    pub(crate) fn find(snapshots: &Snapshots, context: &Context, query: &SearchQuery, scope: &Scope) -> Result<Self, SearchError> {
         let mut parts = Self {
             lists: Vec::new(),
             matched: None,
@@ -64,12 +59,13 @@ impl Parts {
             depth: depth(query),
             floor: None,
             is_code: false,
+            has_all_words: false,
         };
         if let Some(words) = &query.words {
             parts.add_words(snapshots, query, scope, words)?;
         }
         for vector in &query.vectors {
-            parts.add_vector(snapshots, context, query, scope, effort, (vector.space, &vector.vector))?;
+            parts.add_vector(snapshots, context, query, scope, (vector.space, &vector.vector))?;
         }
         if let Some(colour) = query.colour {
             parts.add_colour(snapshots, scope, colour);
@@ -104,7 +100,9 @@ impl Parts {
         // Squared, so that what has the words half as well counts for much less.
         let best = found.hits.first().map_or(1.0, |hit| hit.1).max(f32::MIN_POSITIVE);
         let hits = found.hits.iter().map(|(slot, score)| Found { slot: *slot, score: *score, sureness: (score / best).powi(2) }).collect();
-        let weight = if read.dropped.is_empty() { WORDS_WEIGHT } else { RELAXED_WEIGHT };
+        self.has_all_words = read.dropped.is_empty() && !found.hits.is_empty();
+        let rules = &snapshots.rules;
+        let weight = if read.dropped.is_empty() { rules.words_weight } else { rules.some_words_weight };
         self.lists.push(RankedList { name: "keyword", weight, found: hits });
         self.matched = Some(found.matched);
         Ok(())
@@ -116,7 +114,6 @@ impl Parts {
         context: &Context,
         query: &SearchQuery,
         scope: &Scope,
-        effort: Effort,
         (space, vector): (Space, &Arc<[f32]>),
     ) -> Result<(), SearchError> {
         let vector = unit(vector).ok_or(SearchError::NotFinite)?;
@@ -139,7 +136,7 @@ impl Parts {
             limit: self.depth,
             allow: scope.allow.as_deref(),
             exclude: &scope.exclude,
-            effort: if query.is_exact { Effort::Exact } else { effort },
+            effort: if query.is_exact { Effort::Exact } else { snapshots.effort },
             is_late: &|| context.is_expired(),
         };
         let (outcome, by_gpu, found) = HITS
@@ -159,7 +156,11 @@ impl Parts {
             return Err(SearchError::Busy("the search ran out of time".into()));
         }
         self.plans.push(format!("{}:{}", space.as_str(), if by_gpu { "gpu" } else { strategy(outcome.strategy) }));
-        self.lists.push(RankedList { name: space.as_str(), weight: 1.0, found });
+        let weight = match space {
+            Space::Image => snapshots.rules.image_weight,
+            Space::Text => snapshots.rules.text_weight,
+        };
+        self.lists.push(RankedList { name: space.as_str(), weight, found });
         Ok(())
     }
 
@@ -178,8 +179,7 @@ impl Parts {
         if !query.cut_off || space != Space::Text {
             return None;
         }
-        let beside_keywords = self.lists.iter().any(|list| list.name == "keyword" && list.weight == WORDS_WEIGHT && !list.found.is_empty());
-        let floor = background.floor(beside_keywords, best);
+        let floor = background.floor(self.has_all_words, best);
         self.floor = Some(floor);
         Some(floor)
     }
@@ -203,7 +203,7 @@ impl Parts {
             likeness.into_iter().map(|(slot, likeness)| Found { slot, score: likeness, sureness: likeness }).collect();
         found.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then_with(|| snapshots.by_id(a.slot, b.slot)));
         found.truncate(self.depth);
-        self.lists.push(RankedList { name: "colour", weight: 1.0, found });
+        self.lists.push(RankedList { name: "colour", weight: COLOUR_WEIGHT, found });
     }
 }
 

@@ -9,6 +9,7 @@ use domain::{PartHashes, Parts, Product, ProductId};
 use kit::{Address, Context, Mail, Priority, Scene};
 use protocol::catalog::{CatalogReader, CatalogSnapshot, ProductRevision};
 use protocol::journal::{CatalogChange, KIND_CATALOG_CHANGE};
+use protocol::releases::{Command, Definition, Ledger, Order, ReleaseReader, Settings};
 use protocol::search::{QueryVector, SearchAnswer, SearchError, SearchMsg, SearchQuery, Searcher, VectorEntry};
 use protocol::vision::{Embedding, ModelInfo, Space, Thumbnail, VisionCounts, VisionReader};
 use ractor::ActorRef;
@@ -69,6 +70,7 @@ impl House {
             journal: self.journal.clone(),
             catalog: self.catalog.clone(),
             vision: self.vision.clone(),
+            releases: self.vision.clone(),
             view: self.view.clone(),
         };
         scene.spawn_at(&self.address, Batman, args).await
@@ -231,6 +233,10 @@ pub(super) struct Vision {
     vectors: Mutex<BTreeMap<Space, Vectors>>,
     /// Models of releases that are not live; no vectors of theirs are stored.
     others: Mutex<Vec<ModelInfo>>,
+    /// Releases of the live models with other settings.
+    variants: Mutex<Vec<Settings>>,
+    /// The live release's settings.
+    settings: Mutex<Settings>,
 }
 
 impl Vision {
@@ -244,8 +250,20 @@ impl Vision {
         self.others.lock().expect("no panic").push(model);
     }
 
-    /// It retires.
+    /// A release that is not live has the live models and these settings.
+    pub(super) fn vary(&self, settings: Settings) {
+        self.variants.lock().expect("no panic").push(settings);
+    }
+
+    /// The only one of these is live now, the live one is not.
+    pub(super) fn swap(&self) {
+        let (mut variants, mut live) = (self.variants.lock().expect("no panic"), self.settings.lock().expect("no panic"));
+        std::mem::swap(&mut variants[0], &mut live);
+    }
+
+    /// All that are not live retire.
     pub(super) fn retire(&self) {
+        self.variants.lock().expect("no panic").clear();
         self.others.lock().expect("no panic").clear();
     }
 
@@ -256,6 +274,22 @@ impl Vision {
 
     pub(super) fn ids(&self, space: Space) -> BTreeSet<String> {
         self.vectors.lock().expect("no panic").get(&space).into_iter().flat_map(|vectors| vectors.keys().cloned()).collect()
+    }
+}
+
+impl ReleaseReader for Vision {
+    fn ledger(&self) -> Arc<Ledger> {
+        let live = Definition::of_first(&self.models(), self.settings.lock().expect("no panic").clone());
+        let others = self.others.lock().expect("no panic").clone().into_iter();
+        let others = others.map(|model| Definition { image_model: Some(model), ..Definition::default() });
+        let variants = self.variants.lock().expect("no panic").clone().into_iter();
+        let variants = variants.map(|settings| Definition { settings, ..live.clone() });
+        let mut ledger = Ledger::first(live.clone(), 0);
+        for (at, definition) in others.chain(variants).enumerate() {
+            let (name, order) = (format!("other-{at}"), Order::Create(definition));
+            ledger = ledger.after(&Command { name, order, by: String::new(), reason: String::new() }, 0).expect("a release");
+        }
+        Arc::new(ledger)
     }
 }
 

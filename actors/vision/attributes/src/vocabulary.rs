@@ -18,7 +18,7 @@ pub const WORD_BYTES_MAX: usize = 200;
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// What is compiled in: `data/attributes.toml`.
-const COMPILED_IN: &str = include_str!("../../../../data/attributes.toml");
+pub const COMPILED_IN: &str = include_str!("../../../../data/attributes.toml");
 
 /// The attributes in the order of their files.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,15 +11,16 @@ use attributes::Label;
 use domain::{ContentHash, ProductId};
 use protocol::catalog::{CatalogSnapshot, ProductRevision};
 use protocol::tags::{FactIndex, Tag};
-use protocol::vision::{Space, VisionCounts};
+use protocol::vision::{Embedding, Space, VisionCounts};
 use store::{Durability, Keyspace, Op, Record as _, StoreError};
 
+use super::agreement::Compared;
 use super::measure::Measured;
 use super::pace::{Lessons, Pace, Rows};
 use super::records::{KeptCorrections, KeptTags};
 use super::review::{self, ReviewList};
-use super::shared::{Maker, Shared};
-use super::{convert, keep, lesson, measure};
+use super::shared::{Maker, Making, Shared};
+use super::{agreement, convert, keep, lesson, measure};
 
 /// Products of the catalog that are looked at at a time.
 const PAGE_PRODUCTS: usize = 256;
@@ -34,6 +35,7 @@ pub(crate) struct Follower {
     index: Arc<dyn FactIndex>,
     pub(crate) known: BTreeMap<ProductId, Known>,
     pub(crate) lessons: Lessons,
+    pub(crate) compared: Compared,
     pace: Pace,
     seen: Option<Seen>,
     surveys: u64,
@@ -59,11 +61,11 @@ pub(crate) struct Known {
 }
 
 /// What shows that something may have changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Seen {
     catalog: u64,
     vision: VisionCounts,
-    model: Option<String>,
+    making: Making,
     corrected: u64,
 }
 
@@ -77,6 +79,7 @@ impl Follower {
             index,
             known: BTreeMap::new(),
             lessons: Lessons::default(),
+            compared: Compared::default(),
             pace: Pace::default(),
             seen: None,
             surveys: 0,
@@ -92,8 +95,10 @@ impl Follower {
             self.pace.changed(now_ms);
             self.seen = Some(seen.clone());
         }
-        let Some(model) = seen.model else { return Ok(()) };
-        self.use_model(&model);
+        self.make_by(&seen.making);
+        if seen.making.model.is_empty() {
+            return Ok(());
+        }
         let is_due = self.pace.is_due(now_ms);
         if is_due {
             self.pace.starts(now_ms);
@@ -107,7 +112,7 @@ impl Follower {
         }
         let (times, started_ms) = (self.shared.config.times(), self.shared.clock.now_ms());
         if self.has_new_words() || self.lessons.is_due(lesson::ROWS_MIN, started_ms, times) {
-            lesson::learn(self, &model)?;
+            lesson::learn(self)?;
             self.lessons.ended(started_ms, self.shared.clock.now_ms(), times);
             self.is_stale = true;
         }
@@ -116,7 +121,7 @@ impl Follower {
             self.count();
         }
         self.tell();
-        Ok(())
+        agreement::look(self)
     }
 
     fn look(&self) -> Seen {
@@ -124,31 +129,39 @@ impl Follower {
         Seen {
             catalog: shared.catalog.snapshot().version(),
             vision: shared.vision.counts(),
-            model: shared.image_model(),
+            making: shared.making(),
             corrected: shared.counts.corrected.load(Ordering::Relaxed),
         }
     }
 
-    /// Tags are made with this image model from now on, and with what was learned from its vectors before.
-    fn use_model(&mut self, model: &str) {
-        if self.shared.maker.load().model == model {
+    /// Tags are made so from now on, and with what was learned so before.
+    fn make_by(&mut self, making: &Making) {
+        let before = self.shared.maker.load_full();
+        if before.making == *making {
             return;
         }
-        let teacher = keep::load(&self.shared, model);
+        let vocabulary = self.shared.vocabularies.get(&making.vocabulary);
+        if vocabulary != before.vocabulary {
+            // Labels are read in other words, and colours have other names: everything is looked at anew.
+            self.known.clear();
+            self.surveys = 0;
+            self.pace = Pace::default();
+        }
+        let teacher = keep::load(&self.shared, making, &vocabulary);
         self.lessons.taught(teacher.as_ref().map(|teacher| Rows {
             count: teacher.mark.rows,
             digest: teacher.mark.rows_digest,
             corrections: teacher.mark.corrections_digest,
         }));
-        let words = keep::load_words(&self.shared, model).map(Arc::new);
-        self.shared.maker.store(Arc::new(Maker::new(model.to_owned(), &self.shared.vocabulary, teacher, words)));
+        let words = keep::load_words(&self.shared, making).map(Arc::new);
+        self.shared.maker.store(Arc::new(Maker::new(making.clone(), vocabulary, teacher, words)));
         self.is_stale = true;
     }
 
     /// Whether words have come that are not in force yet.
     fn has_new_words(&self) -> bool {
         let maker = self.shared.maker.load();
-        maker.words.is_none() && self.shared.answered.load().as_ref().is_some_and(|answered| answered.model == maker.model)
+        maker.words.is_none() && self.shared.answered.load().as_ref().is_some_and(|answered| answered.is_for(&maker.making))
     }
 
     /// Looks through the whole catalog and measures new pictures. What there is to learn from; `None` where there is no catalog yet, or
@@ -289,7 +302,7 @@ impl Follower {
         self.note(&mut written);
         told.into_iter().for_each(|id| shared.changed(id));
         self.is_stale = was_passed_over;
-        let names: Vec<&str> = shared.vocabulary.attributes().iter().map(|attribute| attribute.name.as_str()).collect();
+        let names: Vec<&str> = maker.vocabulary.attributes().iter().map(|attribute| attribute.name.as_str()).collect();
         let unsure = self.known.iter().map(|(id, known)| (id, known.unsure.as_slice()));
         shared.review.store(Arc::new(ReviewList::of(&names, unsure)));
         Ok(())
@@ -308,7 +321,8 @@ impl Follower {
     }
 
     fn unsure(&self, tags: &[Tag]) -> Vec<(u8, f32)> {
-        let attributes = self.shared.vocabulary.attributes();
+        let vocabulary = self.shared.vocabulary();
+        let attributes = vocabulary.attributes();
         review::unsure(tags, |name| attributes.iter().position(|attribute| attribute.name == name))
     }
 
@@ -358,8 +372,9 @@ fn tag_one(
     inputs: [u8; 16],
 ) -> Result<Option<(Vec<Tag>, Op)>, StoreError> {
     let id = revision.product.id.as_str();
-    let picture = shared.vision.vectors(id, Space::Image).into_iter().find(|picture| picture.content == known.content);
-    let Some(picture) = picture else { return Ok(None) };
+    // By what the teacher knows: another release may have taken office since.
+    let is_it = |picture: &Embedding| picture.content == known.content && *picture.fingerprint == *maker.making.model;
+    let Some(picture) = shared.vision.vectors(id, Space::Image).into_iter().find(is_it) else { return Ok(None) };
     let measurements = if known.measured == Measured::Yes { measure::kept(shared, known.content)? } else { None };
     let stated = shared.labels(&revision.product);
     if digest(&("", &known.content.0, false), &stated) != known.labels {

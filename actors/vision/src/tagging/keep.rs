@@ -1,5 +1,5 @@
-//! What was learned, in files for each image model: `teacher-<model>.state`, a length, the mark's sealed record, the state; and
-//! `words-<model and vocabulary>.state`, directions of words as checked on labelled products.
+//! What was learned, in files for each image model, vocabulary and precision: `teacher-<of these>.state`, a length, the mark's sealed record,
+//! the state; and `words-<of these>.state`, directions of words as checked on labelled products.
 
 use std::fs;
 use std::io::Write as _;
@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use attributes::{Taught, ZeroShot};
+use attributes::{Taught, Vocabulary, ZeroShot};
 use domain::ContentHash;
 use store::{Record as _, StoreError, files};
 
 use super::records::TeacherMark;
-use super::shared::{Shared, Teacher};
+use super::shared::{Making, Shared, Teacher};
 use super::words::Words;
 
-/// Files of a kind that are kept: a model that comes back finds what was learned from its vectors.
-const FILES_MAX: usize = 4;
+/// Files of a kind that are kept: a release that comes back finds what was learned for it.
+const FILES_MAX: usize = 8;
 /// Bytes of a file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
@@ -24,19 +24,16 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 const TEACHER: &str = "teacher-";
 const WORDS: &str = "words-";
 
-fn path(shared: &Shared, model: &str) -> PathBuf {
-    shared.dir.join(format!("{TEACHER}{}.state", ContentHash::of(model.as_bytes()).to_hex()))
-}
-
-fn words_path(shared: &Shared, model: &str) -> PathBuf {
-    let of = format!("{model}/{}", shared.vocabulary.fingerprint());
-    shared.dir.join(format!("{WORDS}{}.state", ContentHash::of(of.as_bytes()).to_hex()))
+fn path(shared: &Shared, kind: &str, making: &Making) -> PathBuf {
+    let Making { model, vocabulary, precision } = making;
+    let name = ContentHash::of(format!("{model}/{vocabulary}/{precision}").as_bytes());
+    shared.dir.join(format!("{kind}{}.state", name.to_hex()))
 }
 
 /// Writes directions of words: there whole or not at all.
-pub(crate) fn save_words(shared: &Shared, model: &str, words: &Words) -> Result<(), StoreError> {
+pub(crate) fn save_words(shared: &Shared, making: &Making, words: &Words) -> Result<(), StoreError> {
     files::create_dir(&shared.dir)?;
-    let path = words_path(shared, model);
+    let path = path(shared, WORDS, making);
     let failed = |error: std::io::Error| StoreError::Io(format!("{}: {error}", path.display()).into());
     files::publish(&path, |file| file.write_all(&words.zero_shot.save()).map_err(failed))?;
     prune(shared, WORDS);
@@ -44,8 +41,8 @@ pub(crate) fn save_words(shared: &Shared, model: &str, words: &Words) -> Result<
 }
 
 /// The directions of the vocabulary's words in a model's space, if they are there and whole.
-pub(crate) fn load_words(shared: &Shared, model: &str) -> Option<Words> {
-    let bytes = read(&words_path(shared, model))?;
+pub(crate) fn load_words(shared: &Shared, making: &Making) -> Option<Words> {
+    let bytes = read(&path(shared, WORDS, making))?;
     let zero_shot =
         ZeroShot::load(&bytes).inspect_err(|error| tracing::warn!(%error, "words are damaged; they are asked for again")).ok()?;
     Some(Words::new(zero_shot))
@@ -60,9 +57,9 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 }
 
 /// Writes what was learned: there whole or not at all.
-pub(crate) fn save(shared: &Shared, mark: &TeacherMark, state: &[u8]) -> Result<(), StoreError> {
+pub(crate) fn save(shared: &Shared, making: &Making, mark: &TeacherMark, state: &[u8]) -> Result<(), StoreError> {
     files::create_dir(&shared.dir)?;
-    let path = path(shared, &mark.model);
+    let path = path(shared, TEACHER, making);
     let failed = |error: &dyn std::fmt::Display| StoreError::Io(format!("{}: {error}", path.display()).into());
     let sealed = mark.seal(TeacherMark::KEY).map_err(|error| failed(&error))?;
     files::publish(&path, |file| {
@@ -73,11 +70,11 @@ pub(crate) fn save(shared: &Shared, mark: &TeacherMark, state: &[u8]) -> Result<
     Ok(())
 }
 
-/// What was learned from a model's vectors with this vocabulary, if it is there and whole.
-pub(crate) fn load(shared: &Shared, model: &str) -> Option<Arc<Teacher>> {
-    let bytes = read(&path(shared, model))?;
+/// What was learned so, if it is there and whole.
+pub(crate) fn load(shared: &Shared, making: &Making, vocabulary: &Vocabulary) -> Option<Arc<Teacher>> {
+    let bytes = read(&path(shared, TEACHER, making))?;
     match parse(&bytes) {
-        Ok((mark, taught)) if mark.model == model && mark.vocabulary == shared.vocabulary.fingerprint() => {
+        Ok((mark, taught)) if mark.model == making.model && mark.vocabulary == vocabulary.fingerprint() => {
             tracing::info!(rows = mark.rows, attributes = mark.lessons.len(), "what was learned before is in force");
             Some(Arc::new(Teacher { taught, mark }))
         }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use attributes::{Label, Measurements, Row, TeachSettings, ZeroShot};
+use attributes::{Label, Measurements, Row, TeachSettings, Vocabulary, ZeroShot};
 use domain::{ContentHash, ProductId};
-use protocol::vision::Space;
+use protocol::vision::{Embedding, Space};
 use store::StoreError;
 
 use super::follower::Follower;
 use super::pace::Rows;
 use super::records::{KeptCorrections, KeptLesson, TeacherMark};
-use super::shared::{Maker, Shared, Teacher};
+use super::shared::{Maker, Making, Shared, Teacher, labels_in};
 use super::words::Words;
 use super::{keep, measure};
 
@@ -19,7 +19,7 @@ use super::{keep, measure};
 pub(crate) const ROWS_MIN: u64 = attributes::teacher::ROWS_MIN as u64;
 
 /// One labelled product with all that is learned from.
-struct Lesson {
+pub(crate) struct Lesson {
     product: ProductId,
     group: u64,
     embedding: Arc<[f32]>,
@@ -28,6 +28,11 @@ struct Lesson {
 }
 
 impl Lesson {
+    fn row(&self) -> Row<'_> {
+        let Self { product, group, embedding, measurements, labels } = self;
+        Row { product: product.as_str(), group: *group, embedding, measurements: measurements.as_ref(), labels }
+    }
+
     /// The value of an attribute; a person's word goes before the catalog's.
     fn said(&self, attribute: &str) -> Option<&str> {
         let own = self.labels.iter().filter(|label| label.attribute == attribute);
@@ -48,56 +53,66 @@ pub(crate) fn taught_labels(mut stated: Vec<Label>, said: Option<&KeptCorrection
 
 /// Learns, and puts what was learned in force, with the words that are known by now. Where nothing can be learned, what was learned before
 /// stays.
-pub(crate) fn learn(follower: &mut Follower, model: &str) -> Result<(), StoreError> {
+pub(crate) fn learn(follower: &mut Follower) -> Result<(), StoreError> {
+    let started = Instant::now();
     let shared = Arc::clone(&follower.shared);
-    let (lessons, seen) = collect(follower)?;
+    let maker = shared.maker.load_full();
+    let (making, vocabulary) = (maker.making.clone(), Arc::clone(&maker.vocabulary));
+    let vectors = |id: &ProductId| {
+        let mut vectors = shared.vision.vectors(id.as_str(), Space::Image);
+        // Another release may have taken office since.
+        vectors.retain(|picture| *picture.fingerprint == *making.model);
+        vectors
+    };
+    let (lessons, seen) = collect(follower, &vocabulary, vectors)?;
     // Whatever comes of these rows, they are not learned from again.
     follower.lessons.taught(Some(seen));
-    let words = words(&shared, model, &lessons);
-    let teacher = taught(&shared, model, &lessons, seen, words.as_deref());
-    let teacher = teacher.or_else(|| shared.maker.load().teacher.clone());
-    shared.maker.store(Arc::new(Maker::new(model.to_owned(), &shared.vocabulary, teacher, words)));
+    let words = words(&shared, &making, &vocabulary, &lessons);
+    let teacher = taught(&shared, &making, &vocabulary, (&lessons, seen), words.as_deref());
+    if let Some(teacher) = &teacher {
+        let seconds = started.elapsed().as_secs_f64();
+        metrics::histogram!("gotham_tags_teach_seconds").record(seconds);
+        metrics::gauge!("gotham_tags_rows_taught").set(seen.count as f64);
+        tracing::info!(rows = lessons.len(), attributes = teacher.mark.lessons.len(), seconds, "tags were learned");
+    }
+    let teacher = teacher.or_else(|| maker.teacher.clone());
+    shared.maker.store(Arc::new(Maker::new(making, vocabulary, teacher, words)));
     Ok(())
 }
 
 /// The directions of words, old or new, checked on what is labelled.
-fn words(shared: &Shared, model: &str, lessons: &[Lesson]) -> Option<Arc<Words>> {
-    let answered = || Some(shared.answered.load().as_ref().filter(|answered| answered.model == model)?.zero_shot.clone());
+fn words(shared: &Shared, making: &Making, vocabulary: &Vocabulary, lessons: &[Lesson]) -> Option<Arc<Words>> {
+    let answered = || Some(shared.answered.load().as_ref().filter(|answered| answered.is_for(making))?.zero_shot.clone());
     let known = shared.maker.load().words.as_ref().map(|words| words.zero_shot.clone());
     let mut zero_shot: ZeroShot = known.or_else(answered)?;
-    for attribute in shared.vocabulary.attributes() {
+    for attribute in vocabulary.attributes() {
         let rows: Vec<(&[f32], &str)> =
             lessons.iter().filter_map(|lesson| Some((&lesson.embedding[..], lesson.said(&attribute.name)?))).collect();
-        zero_shot.calibrate(&attribute.name, &rows, shared.config.fact_precision);
+        zero_shot.calibrate(&attribute.name, &rows, making.precision);
     }
     let words = Words::new(zero_shot);
-    if let Err(error) = keep::save_words(shared, model, &words) {
+    if let Err(error) = keep::save_words(shared, making, &words) {
         // In force all the same: after a restart they are asked for again.
         tracing::error!(%error, "words could not be written");
     }
     Some(Arc::new(words))
 }
 
-/// What the labelled products teach; `None` where they teach nothing.
-fn taught(shared: &Shared, model: &str, lessons: &[Lesson], seen: Rows, words: Option<&Words>) -> Option<Arc<Teacher>> {
+/// What is learned of these products in this way, kept on disk; `None` where they teach nothing.
+pub(crate) fn taught(
+    shared: &Shared,
+    making: &Making,
+    vocabulary: &Vocabulary,
+    (lessons, seen): (&[Lesson], Rows),
+    words: Option<&Words>,
+) -> Option<Arc<Teacher>> {
     if (lessons.len() as u64) < ROWS_MIN {
         return None;
     }
-    let started = Instant::now();
-    let rows: Vec<Row<'_>> = lessons
-        .iter()
-        .map(|lesson| Row {
-            product: lesson.product.as_str(),
-            group: lesson.group,
-            embedding: &lesson.embedding,
-            measurements: lesson.measurements.as_ref(),
-            labels: &lesson.labels,
-        })
-        .collect();
-    let config = &shared.config;
-    let settings = TeachSettings { precision: config.fact_precision, threads: config.threads(), ..TeachSettings::default() };
+    let rows: Vec<Row<'_>> = lessons.iter().map(Lesson::row).collect();
+    let settings = TeachSettings { precision: making.precision, threads: shared.config.threads(), ..TeachSettings::default() };
     let zero_shot = words.map(|words| &words.zero_shot);
-    let (taught, learned) = attributes::teach_with(zero_shot, &shared.vocabulary, model, &rows, &settings)
+    let (taught, learned) = attributes::teach_with(zero_shot, vocabulary, &making.model, &rows, &settings)
         .inspect_err(|error| tracing::warn!(%error, rows = rows.len(), "nothing was learned"))
         .ok()?;
     let state = taught.save();
@@ -112,8 +127,8 @@ fn taught(shared: &Shared, model: &str, lessons: &[Lesson], seen: Rows, words: O
         calibration_error: lesson.quality.calibration_error,
     });
     let mark = TeacherMark {
-        model: model.to_owned(),
-        vocabulary: shared.vocabulary.fingerprint().to_owned(),
+        model: making.model.clone(),
+        vocabulary: vocabulary.fingerprint().to_owned(),
         rows_digest: seen.digest,
         rows: seen.count,
         corrections_digest: seen.corrections,
@@ -121,35 +136,39 @@ fn taught(shared: &Shared, model: &str, lessons: &[Lesson], seen: Rows, words: O
         state: ContentHash::of(&state).0,
         lessons: lessons.collect(),
     };
-    if let Err(error) = keep::save(shared, &mark, &state) {
+    if let Err(error) = keep::save(shared, making, &mark, &state) {
         // In force all the same: after a restart it is learned again.
         tracing::error!(%error, "what was learned could not be written");
     }
-    let seconds = started.elapsed().as_secs_f64();
-    metrics::histogram!("gotham_tags_teach_seconds").record(seconds);
-    metrics::gauge!("gotham_tags_rows_taught").set(seen.count as f64);
-    tracing::info!(rows = rows.len(), attributes = mark.lessons.len(), seconds, "tags were learned");
     Some(Arc::new(Teacher { taught, mark }))
 }
 
-/// Every labelled product, or as many as are learned from at most: those that people corrected, and a fixed part of the others.
-fn collect(follower: &Follower) -> Result<(Vec<Lesson>, Rows), StoreError> {
+/// Every product that is labelled in this vocabulary and has a vector, or as many as are learned from at most: those that people
+/// corrected, and a fixed part of the others.
+pub(crate) fn collect(
+    follower: &Follower,
+    vocabulary: &Vocabulary,
+    vectors: impl Fn(&ProductId) -> Vec<Embedding>,
+) -> Result<(Vec<Lesson>, Rows), StoreError> {
     let shared = &follower.shared;
     let (catalog, corrections) = (shared.catalog.snapshot(), shared.all_corrections()?);
+    // Whether a product is labelled is known in the vocabulary in force.
+    let is_known = *vocabulary == *shared.vocabulary();
     let mut ids: Vec<(bool, ContentHash, &ProductId)> = follower
         .known
         .iter()
-        .filter(|(_, known)| known.is_labelled)
+        .filter(|(_, known)| known.is_labelled || !is_known)
         .map(|(id, _)| (!corrections.contains_key(id), ContentHash::of(id.as_str().as_bytes()), id))
         .collect();
     ids.sort_unstable_by_key(|(is_taught, place, _)| (*is_taught, place.0));
-    ids.truncate(shared.config.teach_rows_max);
-    let mut lessons = Vec::with_capacity(ids.len());
+    let mut lessons = Vec::with_capacity(ids.len().min(shared.config.teach_rows_max));
     for (_, _, id) in ids {
+        if lessons.len() == shared.config.teach_rows_max {
+            break;
+        }
         let (Some(known), Some(revision)) = (follower.known.get(id), catalog.get(id.as_str())) else { continue };
-        let picture = shared.vision.vectors(id.as_str(), Space::Image).into_iter().find(|picture| picture.content == known.content);
-        let Some(picture) = picture else { continue };
-        let labels = taught_labels(shared.labels(&revision.product), corrections.get(id));
+        let Some(picture) = vectors(id).into_iter().find(|picture| picture.content == known.content) else { continue };
+        let labels = taught_labels(labels_in(vocabulary, &revision.product), corrections.get(id));
         if labels.is_empty() {
             continue;
         }

@@ -37,7 +37,7 @@ pub(crate) enum Measured {
 /// Measures a picture unless that has been done. The change to be written, where there is one.
 pub(crate) fn ensure(shared: &Shared, product: &str, content: ContentHash) -> Result<(Measured, Option<Op>), StoreError> {
     let key = MeasuredPicture::key(content);
-    let kept = shared.read::<MeasuredPicture>(&key)?.filter(|kept| kept.by == shared.measured_by);
+    let kept = shared.read::<MeasuredPicture>(&key)?.filter(|kept| kept.by == shared.measured_by());
     if let Some(kept) = kept {
         return Ok((if kept.found.is_some() { Measured::Yes } else { Measured::Failed }, None));
     }
@@ -55,7 +55,7 @@ pub(crate) fn ensure(shared: &Shared, product: &str, content: ContentHash) -> Re
     let measured = if found.is_some() { Measured::Yes } else { Measured::Failed };
     shared.counts.measured.fetch_add(1, Ordering::Relaxed);
     metrics::counter!("gotham_tags_measured_total").increment(1);
-    let value = match (MeasuredPicture { by: shared.measured_by, found }).seal(&key) {
+    let value = match (MeasuredPicture { by: shared.measured_by(), found }).seal(&key) {
         Ok(value) => value,
         Err(error) => {
             tracing::error!(%error, "measurements cannot be written");
@@ -68,7 +68,7 @@ pub(crate) fn ensure(shared: &Shared, product: &str, content: ContentHash) -> Re
 /// What was measured of a picture.
 pub(crate) fn kept(shared: &Shared, content: ContentHash) -> Result<Option<Measurements>, StoreError> {
     let kept = shared.read::<MeasuredPicture>(&MeasuredPicture::key(content))?;
-    Ok(kept.filter(|kept| kept.by == shared.measured_by).and_then(|kept| kept.found).map(|found| convert::measurements(&found)))
+    Ok(kept.filter(|kept| kept.by == shared.measured_by()).and_then(|kept| kept.found).map(|found| convert::measurements(&found)))
 }
 
 fn thumbnail(shared: &Shared, product: &str, content: ContentHash) -> Option<Thumbnail> {
@@ -90,5 +90,5 @@ pub(crate) fn of_pixels(
 ) -> Result<Measurements, String> {
     let (width, height) = (pixels.width() as usize, pixels.height() as usize);
     let picture = Picture::new(width, height, pixels.as_raw()).ok_or_else(|| format!("a picture of {width} x {height} pixels"))?;
-    Ok(attributes::measure(&picture, activations, &shared.vocabulary.palette(), object))
+    Ok(attributes::measure(&picture, activations, &shared.vocabulary().palette(), object))
 }

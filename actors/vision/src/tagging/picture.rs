@@ -47,13 +47,16 @@ pub(crate) async fn tagged(
     each_object: bool,
 ) -> Result<PictureTags, VisionError> {
     let shared = &tagging.shared;
-    let model = shared.image_model().ok_or(VisionError::NoModel(Space::Image))?;
+    let making = shared.making();
+    if making.model.is_empty() {
+        return Err(VisionError::NoModel(Space::Image));
+    }
     let busy = |error: CallError| VisionError::Busy(error.to_string());
     let sight = match query.crop {
         // The caller has looked.
         Some(_) => None,
         None => {
-            let (picture, asked) = (query.bytes.clone(), Some(model.as_str().into()));
+            let (picture, asked) = (query.bytes.clone(), Some(making.model.as_str().into()));
             let sight = tagging.nightwing.call(context, |reply| VisionMsg::LookAt { picture, model: asked, reply }).await;
             Some(sight.map_err(busy)??)
         }
@@ -66,7 +69,7 @@ pub(crate) async fn tagged(
     let main_crop = measured.main_crop(query.crop);
     let crops = main_crop.into_iter().chain(measured.objects.iter().map(|(crop, _)| *crop));
     let images: Vec<PictureQuery> = crops.map(|crop| PictureQuery { bytes: query.bytes.clone(), crop: Some(crop) }).collect();
-    let asked = Some(model.as_str().into());
+    let asked = Some(making.model.as_str().into());
     let mut answers = match images.is_empty() {
         true => Vec::new(),
         false => tagging.nightwing.call(context, |reply| VisionMsg::EmbedImages { images, model: asked, reply }).await.map_err(busy)?,
@@ -75,9 +78,10 @@ pub(crate) async fn tagged(
     let alone = main_crop.and_then(|_| answers.next());
     let embedding = main_embedding(whole, alone)?;
     let mut maker = shared.maker.load_full();
-    if maker.model != model {
-        // The model has just changed: nothing was learned from its vectors yet.
-        maker = Arc::new(Maker::new(model, &shared.vocabulary, None, None));
+    if maker.making != making {
+        // Another release has just taken office: nothing was learned for it yet.
+        let vocabulary = shared.vocabularies.get(&making.vocabulary);
+        maker = Arc::new(Maker::new(making, vocabulary, None, None));
     }
     let shared = Arc::clone(shared);
     run(tagging, context, move || tag_all(&shared, &maker, &measured, &embedding, answers)).await

@@ -12,7 +12,7 @@ pub(crate) fn vocabulary(shared: &Shared) -> VocabularyReport {
     let maker = shared.maker.load();
     let mark = maker.teacher.as_ref().map(|teacher| &teacher.mark);
     let lesson = |name: &str| mark?.lessons.iter().find(|lesson| lesson.attribute == name).map(told);
-    let attributes = shared.vocabulary.attributes().iter().map(|attribute| AttributeReport {
+    let attributes = maker.vocabulary.attributes().iter().map(|attribute| AttributeReport {
         name: attribute.name.clone(),
         title: attribute.title.clone(),
         is_open: attribute.open,

@@ -11,15 +11,17 @@ use attributes::{Label, Look, Measurements, Source, TagSettings, Taught, Vocabul
 use domain::{ContentHash, Product, ProductId};
 use kit::Clock;
 use protocol::catalog::CatalogReader;
-use protocol::tags::{FactReader, ProductTags, Tag, TagError, TagSource, Verdict};
+use protocol::releases::ReleaseReader;
+use protocol::tags::{FactReader, ProductTags, Tag, TagAgreement, TagError, TagSource, Verdict};
 use protocol::vision::{Space, VisionReader};
 use store::{Durability, Keyspace, Op, Record as _, Store, StoreError};
 
 use super::config::TagConfig;
 use super::records::{KeptCorrections, KeptTags, TeacherMark};
 use super::review::ReviewList;
+use super::vocabularies::Vocabularies;
 use super::words::{Answered, Words};
-use super::{convert, corrections};
+use super::{TagSources, convert, corrections};
 
 /// Records read at a time.
 pub(crate) const PAGE_RECORDS: usize = 512;
@@ -33,11 +35,11 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     /// The folder of what was learned.
     pub(crate) dir: PathBuf,
-    pub(crate) vocabulary: Vocabulary,
-    /// What measures pictures: part of every record of measurements.
-    pub(crate) measured_by: [u8; 16],
+    pub(crate) releases: Arc<dyn ReleaseReader>,
+    pub(crate) vocabularies: Arc<Vocabularies>,
     pub(crate) maker: ArcSwap<Maker>,
     pub(crate) review: ArcSwap<ReviewList>,
+    pub(crate) agreement: ArcSwapOption<TagAgreement>,
     /// Words that a model has just told.
     pub(crate) answered: ArcSwapOption<Answered>,
     pub(crate) counts: Counts,
@@ -60,11 +62,24 @@ pub(crate) struct Counts {
     pub(crate) corrected: AtomicU64,
 }
 
-/// What makes tags: an image model, a vocabulary and, where there are some, a teacher and words.
-#[derive(Clone, Default)]
-pub(crate) struct Maker {
+/// What a release says of how tags are made.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Making {
     /// Fingerprint of the image model; empty without one.
     pub(crate) model: String,
+    /// Fingerprint of the vocabulary.
+    pub(crate) vocabulary: String,
+    /// A tag is a fact where it is right at least this often.
+    pub(crate) precision: f64,
+}
+
+/// What makes tags: an image model, a vocabulary and, where there are some, a teacher and words.
+#[derive(Clone)]
+pub(crate) struct Maker {
+    pub(crate) making: Making,
+    pub(crate) vocabulary: Arc<Vocabulary>,
+    /// What measures pictures: part of every record of measurements.
+    pub(crate) measured_by: [u8; 16],
     pub(crate) teacher: Option<Arc<Teacher>>,
     pub(crate) words: Option<Arc<Words>>,
     /// Names all of it.
@@ -78,12 +93,13 @@ pub(crate) struct Teacher {
 }
 
 impl Maker {
-    pub(crate) fn new(model: String, vocabulary: &Vocabulary, teacher: Option<Arc<Teacher>>, words: Option<Arc<Words>>) -> Self {
+    pub(crate) fn new(making: Making, vocabulary: Arc<Vocabulary>, teacher: Option<Arc<Teacher>>, words: Option<Arc<Words>>) -> Self {
         let state = teacher.as_ref().map(|teacher| teacher.mark.state).unwrap_or_default();
-        let mut parts = [vocabulary.fingerprint().as_bytes(), b"/", &state, b"/", model.as_bytes()].concat();
+        let mut parts = [vocabulary.fingerprint().as_bytes(), b"/", &state, b"/", making.model.as_bytes()].concat();
         words.iter().for_each(|words| parts.extend_from_slice(&words.digest));
         let version = ContentHash::of(&parts).to_hex()[..16].to_owned();
-        Self { model, teacher, words, version }
+        let palette = format!("{}/{:?}", super::measure::MEASURING, vocabulary.palette());
+        Self { making, measured_by: ContentHash::of(palette.as_bytes()).0, vocabulary, teacher, words, version }
     }
 
     /// Everything that is known of a picture by this maker's model.
@@ -93,27 +109,22 @@ impl Maker {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        config: TagConfig,
-        store: Arc<dyn Store>,
-        catalog: Arc<dyn CatalogReader>,
-        vision: Arc<dyn VisionReader>,
-        clock: Arc<dyn Clock>,
-        dir: PathBuf,
-        vocabulary: Vocabulary,
-    ) -> Self {
-        let palette = format!("{}/{:?}", super::measure::MEASURING, vocabulary.palette());
+    pub(crate) fn new(sources: TagSources) -> Self {
+        let TagSources { config, store, catalog, vision, clock, dir, releases, vocabularies, .. } = sources;
+        let live = releases.ledger().commissioner().map(|live| live.definition.settings.vocabulary.clone());
+        let vocabulary = vocabularies.get(live.as_deref().unwrap_or(vocabularies.configured()));
         Self {
-            config,
+            config: config.tags.clone(),
             store,
             catalog,
             vision,
             clock,
             dir,
-            measured_by: ContentHash::of(palette.as_bytes()).0,
-            vocabulary,
-            maker: ArcSwap::default(),
+            releases,
+            vocabularies,
+            maker: ArcSwap::from_pointee(Maker::new(Making::default(), vocabulary, None, None)),
             review: ArcSwap::default(),
+            agreement: ArcSwapOption::empty(),
             answered: ArcSwapOption::empty(),
             counts: Counts::default(),
             untold: Mutex::default(),
@@ -126,15 +137,36 @@ impl Shared {
         self.is_stopping.load(Ordering::Relaxed)
     }
 
-    /// Fingerprint of the image model in force.
-    pub(crate) fn image_model(&self) -> Option<String> {
-        self.vision.models().into_iter().find(|model| model.space == Space::Image).map(|model| model.fingerprint)
+    /// How the live release has tags made.
+    pub(crate) fn making(&self) -> Making {
+        let model = self.vision.models().into_iter().find(|model| model.space == Space::Image);
+        let model = model.map(|model| model.fingerprint).unwrap_or_default();
+        let ledger = self.releases.ledger();
+        match ledger.commissioner().map(|live| &live.definition.settings) {
+            Some(settings) => Making { model, vocabulary: settings.vocabulary.clone(), precision: settings.rules.fact_precision },
+            None => Making { model, vocabulary: self.vocabularies.configured().to_owned(), precision: self.config.fact_precision },
+        }
+    }
+
+    /// Fingerprints of the releases' vocabularies.
+    pub(crate) fn used_vocabularies(&self) -> BTreeSet<String> {
+        self.releases.ledger().releases.iter().map(|release| release.definition.settings.vocabulary.clone()).collect()
+    }
+
+    /// The vocabulary in force.
+    pub(crate) fn vocabulary(&self) -> Arc<Vocabulary> {
+        Arc::clone(&self.maker.load().vocabulary)
+    }
+
+    /// What measures pictures.
+    pub(crate) fn measured_by(&self) -> [u8; 16] {
+        self.maker.load().measured_by
     }
 
     /// What the sources say of a picture.
     pub(crate) fn tag(&self, maker: &Maker, look: &Look<'_>) -> Vec<Tag> {
         let taught = maker.teacher.as_ref().map(|teacher| &teacher.taught);
-        let found = attributes::tag(&self.vocabulary, taught, look, &TagSettings::default());
+        let found = attributes::tag(&maker.vocabulary, taught, look, &TagSettings::default());
         let told = |tag: attributes::Tag| Tag {
             threshold: tag.threshold,
             source: match tag.source {
@@ -155,14 +187,7 @@ impl Shared {
 
     /// What the catalog says of a product, in the vocabulary's words.
     pub(crate) fn labels(&self, product: &Product) -> Vec<Label> {
-        let labels = labels_of(product);
-        let mut stated = self.vocabulary.read(labels.iter().map(|(name, label)| (name.as_str(), label.as_str())));
-        // An attribute of its own says more than a word of the title.
-        let by_title = self.vocabulary.read_title(&product.title);
-        let is_open = |word: &attributes::Stated| stated.iter().all(|known| known.attribute != word.attribute);
-        let by_title: Vec<attributes::Stated> = by_title.into_iter().filter(is_open).collect();
-        stated.extend(by_title);
-        stated.into_iter().map(|stated| Label { attribute: stated.attribute, value: stated.value, human: false }).collect()
+        labels_in(&self.vocabulary(), product)
     }
 
     pub(crate) fn kept_tags(&self, product: &str) -> Result<Option<KeptTags>, StoreError> {
@@ -217,7 +242,7 @@ impl Shared {
             told.model_version = kept.model_version;
         }
         if let Some(said) = said {
-            corrections::lay_over(&mut told.tags, &said, &self.vocabulary);
+            corrections::lay_over(&mut told.tags, &said, &self.vocabulary());
             told.corrections = corrections::told(&said);
         }
         Ok(Some(told))
@@ -233,7 +258,7 @@ impl Shared {
         }
         let mut kept = self.kept_corrections(product.as_str()).map_err(storage)?.unwrap_or_default();
         let before = kept.corrections.len() as u64;
-        corrections::apply(&mut kept, &self.vocabulary, verdicts, by, self.clock.now_ms()).map_err(TagError::Refused)?;
+        corrections::apply(&mut kept, &self.vocabulary(), verdicts, by, self.clock.now_ms()).map_err(TagError::Refused)?;
         kept.catalog_version = catalog.version();
         let key = KeptCorrections::key(product.as_str());
         let after = kept.corrections.len() as u64;
@@ -276,6 +301,18 @@ impl FactReader for Shared {
         let tags = known.map(|known| known.tags).unwrap_or_default();
         tags.into_iter().filter(|tag| tag.is_fact).map(|tag| (tag.attribute, tag.value)).collect()
     }
+}
+
+/// What the catalog says of a product, in a vocabulary's words.
+pub(crate) fn labels_in(vocabulary: &Vocabulary, product: &Product) -> Vec<Label> {
+    let labels = labels_of(product);
+    let mut stated = vocabulary.read(labels.iter().map(|(name, label)| (name.as_str(), label.as_str())));
+    // An attribute of its own says more than a word of the title.
+    let by_title = vocabulary.read_title(&product.title);
+    let is_open = |word: &attributes::Stated| stated.iter().all(|known| known.attribute != word.attribute);
+    let by_title: Vec<attributes::Stated> = by_title.into_iter().filter(is_open).collect();
+    stated.extend(by_title);
+    stated.into_iter().map(|stated| Label { attribute: stated.attribute, value: stated.value, human: false }).collect()
 }
 
 /// The catalog's attributes as names and labels; the widest and the narrowest category stand for attributes of their own.

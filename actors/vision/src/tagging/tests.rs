@@ -1,5 +1,6 @@
 //! Tagging with a made-up catalog and made-up vectors, step by step on a clock that the tests turn.
 
+mod agreement;
 mod house;
 mod sight;
 mod words;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use attributes::Vocabulary;
 use kit::{Context, Priority, Scene};
+use protocol::releases::{Order, Settings};
 use protocol::tags::{TagError, TagSource, Verdict};
 use protocol::vision::{Crop, PictureQuery, Space, VisionError, VisionMsg};
 use store::{Keyspace, Store as _};
@@ -16,7 +18,10 @@ use crate::logic::picture::tests::jpeg;
 use house::House;
 
 pub(super) fn vocabulary() -> Vocabulary {
-    let text = r##"
+    Vocabulary::parse(VOCABULARY, "test").expect("a vocabulary")
+}
+
+const VOCABULARY: &str = r##"
 [[attribute]]
 name = "colour"
 title = "Colour"
@@ -34,8 +39,6 @@ name = "plain"
 [[attribute.value]]
 name = "striped"
 "##;
-    Vocabulary::parse(text, "test").expect("a vocabulary")
-}
 
 #[test]
 fn products_are_measured_learned_from_and_tagged() {
@@ -196,6 +199,32 @@ fn another_model_learns_anew_and_one_that_comes_back_is_known() {
     house.later(20_000);
     house.step();
     assert_eq!(house.tagger().product("p00").expect("tagged").model_version, version);
+}
+
+#[test]
+fn a_release_brings_its_vocabulary_and_its_precision_and_a_rollback_brings_them_back() {
+    const OWN: &str = "[[attribute]]\nname = \"shade\"\ntaught_by = [\"color\"]\nopen = true\n";
+    let mut house = House::new();
+    let first = house.first_release(0.95);
+    house.shop(40);
+    house.step();
+    let before = (house.tagger().vocabulary(), house.records());
+    assert!(matches!(house.keep_vocabulary("[[attribute]]\nname = \"A B\"\n"), Err(TagError::Vocabulary(_))));
+    let mut settings = Settings { vocabulary: house.keep_vocabulary(OWN).expect("kept"), ..first };
+    settings.rules.fact_precision = 0.6;
+    house.release("own", settings);
+    house.later(20_000);
+    house.step();
+    let report = house.tagger().vocabulary();
+    let shade = report.attributes.iter().find(|attribute| attribute.name == "shade").expect("the shop's own attribute");
+    assert_eq!(shade.lesson.as_ref().map(|lesson| lesson.classes), Some(2));
+    let own = house.tagger().product("p00").expect("tagged");
+    assert!(own.tags.iter().any(|tag| tag.attribute == "shade" && tag.value == "red"), "{own:?}");
+
+    house.order("own", Order::Rollback);
+    house.restart();
+    house.step();
+    assert_eq!((house.tagger().vocabulary(), house.records()), before, "what was learned and told before is in force again");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use kit::{Address, Context, Priority};
 use protocol::vision::{EMBED_BATCH_MAX, Space, VisionMsg};
 
 use super::PAUSE_AFTER_FAILURE;
-use super::shared::Shared;
+use super::shared::{Maker, Making, Shared};
 
 /// A batch of sentences is given up after so long.
 const ANSWER_MAX: Duration = Duration::from_secs(120);
@@ -32,8 +32,16 @@ impl Words {
 /// What a model answered, until it is put in force.
 pub(crate) struct Answered {
     /// Fingerprint of the model.
-    pub(crate) model: String,
+    model: String,
+    /// Fingerprint of the vocabulary.
+    vocabulary: String,
     pub(crate) zero_shot: ZeroShot,
+}
+
+impl Answered {
+    pub(crate) fn is_for(&self, making: &Making) -> bool {
+        (&self.model, &self.vocabulary) == (&making.model, &making.vocabulary)
+    }
 }
 
 /// Asks whenever words are missing, for ever.
@@ -57,8 +65,9 @@ pub(crate) async fn follow(shared: Arc<Shared>, nightwing: Address<VisionMsg>) {
 
 /// Asks for the words of the model that makes tags, if it has some and they are not known.
 pub(crate) async fn ask(shared: &Shared, nightwing: &Address<VisionMsg>) -> Result<(), String> {
-    let Some(model) = wanted(shared) else { return Ok(()) };
-    let prompts = ZeroShot::prompts(&shared.vocabulary);
+    let Some(maker) = wanted(shared) else { return Ok(()) };
+    let Making { model, vocabulary, .. } = maker.making.clone();
+    let prompts = ZeroShot::prompts(&maker.vocabulary);
     let mut vectors = Vec::with_capacity(prompts.len());
     for batch in prompts.chunks(EMBED_BATCH_MAX) {
         let context = Context::new(Priority::Bulk, ANSWER_MAX);
@@ -71,15 +80,15 @@ pub(crate) async fn ask(shared: &Shared, nightwing: &Address<VisionMsg>) -> Resu
     }
     let zero_shot = ZeroShot::new(&prompts, &vectors).map_err(|error| error.to_string())?;
     tracing::info!(sentences = prompts.len(), "words of the vocabulary are embedded");
-    shared.answered.store(Some(Arc::new(Answered { model, zero_shot })));
+    shared.answered.store(Some(Arc::new(Answered { model, vocabulary, zero_shot })));
     Ok(())
 }
 
-/// The model whose words are missing.
-fn wanted(shared: &Shared) -> Option<String> {
+/// What makes tags, if it lacks words that its model has.
+fn wanted(shared: &Shared) -> Option<Arc<Maker>> {
     let live = shared.vision.models().into_iter().find(|model| model.space == Space::Image)?;
-    let maker = shared.maker.load();
-    let is_missing = live.reads_texts && maker.model == live.fingerprint && maker.words.is_none();
-    let is_answered = shared.answered.load().as_ref().is_some_and(|answered| answered.model == live.fingerprint);
-    (is_missing && !is_answered).then_some(live.fingerprint)
+    let maker = shared.maker.load_full();
+    let is_missing = live.reads_texts && maker.making.model == live.fingerprint && maker.words.is_none();
+    let is_answered = shared.answered.load().as_ref().is_some_and(|answered| answered.is_for(&maker.making));
+    (is_missing && !is_answered).then_some(maker)
 }

@@ -9,7 +9,7 @@ use domain::{ImageRef, PartHashes, Product, ProductId};
 use kit::{Address, Mail, Scene, SystemClock};
 use protocol::catalog::{CatalogReader, CatalogSnapshot, ProductRevision};
 use protocol::queue::{JobId, JobSpec, LeasedJob, QueueDepth, QueueMsg, QueueName, QueueReader, Settlement};
-use protocol::releases::{Command, Definition, Ledger, Order, ReleaseReader};
+use protocol::releases::{Command, Definition, Ledger, Order, ReleaseReader, Settings};
 use protocol::search::SearchMsg;
 use protocol::vision::{Build, ModelInfo, Space, VisionMsg, VisionReader as _};
 use ractor::{ActorRef, ActorStatus};
@@ -34,7 +34,11 @@ pub(super) struct Releases(Mutex<Arc<Ledger>>);
 
 impl Releases {
     fn new() -> Self {
-        let first = Definition { image_model: Some(model(Space::Image, 1)), text_model: Some(model(Space::Text, 1)) };
+        let first = Definition {
+            image_model: Some(model(Space::Image, 1)),
+            text_model: Some(model(Space::Text, 1)),
+            settings: Settings::default(),
+        };
         Self(Mutex::new(Arc::new(Ledger::first(first, 0))))
     }
 
@@ -470,8 +474,11 @@ impl House {
 
     /// A release of the models of a generation.
     pub(super) fn release(&self, generation: usize) {
-        let definition =
-            Definition { image_model: Some(model(Space::Image, generation)), text_model: Some(model(Space::Text, generation)) };
+        let definition = Definition {
+            image_model: Some(model(Space::Image, generation)),
+            text_model: Some(model(Space::Text, generation)),
+            settings: Settings::default(),
+        };
         self.order(&format!("g{generation}"), Order::Create(definition));
     }
 

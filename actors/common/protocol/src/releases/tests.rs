@@ -1,13 +1,19 @@
 //! The rules of ranks by table, and what holds after any orders.
 
 use super::*;
+use crate::vision::Space;
 
 fn model(space: Space, name: &str, version: u8) -> ModelInfo {
     ModelInfo { name: name.into(), space, dimensions: 4, fingerprint: format!("{name}{version}"), reads_texts: space == Space::Text }
 }
 
 fn definition(version: u8) -> Definition {
-    Definition { image_model: Some(model(Space::Image, "pictures", version)), text_model: Some(model(Space::Text, "words", 1)) }
+    let (image_model, text_model) = (Some(model(Space::Image, "pictures", version)), Some(model(Space::Text, "words", 1)));
+    Definition { image_model, text_model, settings: settings(1.0) }
+}
+
+fn settings(image_weight: f32) -> Settings {
+    Settings { rules: Rules { image_weight, ..Rules::default() }, vocabulary: "v1".into(), ..Settings::default() }
 }
 
 fn promote(to: Option<Rank>) -> Order {
@@ -132,15 +138,16 @@ fn the_share_of_the_assistant_is_kept_and_the_same_keys_go_the_same_way() {
 fn a_model_with_another_fingerprint_takes_office_at_once() {
     let ledger = with_second();
     let known = |version| vec![model(Space::Image, "other", 1), model(Space::Image, "pictures", version), model(Space::Text, "words", 1)];
-    assert_eq!(ledger.renewed(&known(1), 9), None, "nothing has changed");
-    assert_eq!(ledger.renewed(&[], 9), None, "a model that is nowhere is no other model");
-    let same = ledger.renewed(&known(2), 9).expect("renewed");
+    let open = |ledger: &Ledger, known: &[ModelInfo]| ledger.clone().opened(known, &settings(1.0), 9);
+    assert_eq!(open(&ledger, &known(1)), ledger, "nothing has changed");
+    assert_eq!(open(&ledger, &[]), ledger, "a model that is nowhere is no other model");
+    let same = open(&ledger, &known(2));
     assert_eq!(ranks(&same), [("first", Rank::AssistantCommissioner, true), ("second", Rank::Commissioner, false)]);
     let mut full = ledger;
     for name in ["third", "fourth"] {
         full = give(&full, name, Order::Create(definition(name.len() as u8))).expect("another");
     }
-    let renewed = full.renewed(&known(9), 9).expect("renewed");
+    let renewed = open(&full, &known(9));
     let commissioner = renewed.commissioner().expect("one is live");
     assert!(commissioner.name.starts_with("renewed-") && commissioner.definition == definition(9));
     assert_eq!((renewed.releases.len(), renewed.get("second")), (RELEASES_MAX, None), "the oldest of the lowest rank makes room");
@@ -186,4 +193,109 @@ fn a_ledger_comes_back_from_its_json() {
     let json = serde_json::to_string(&ledger).expect("JSON");
     assert_eq!(serde_json::from_str::<Ledger>(&json).expect("a ledger"), ledger);
     assert!(json.contains(r#""rank":"assistant_commissioner""#), "{json}");
+}
+
+#[test]
+fn a_setting_that_is_configured_otherwise_takes_office_and_can_be_taken_back() {
+    let begun = Ledger::first(definition(1), 0);
+    let open = |ledger: &Ledger, configured: &Settings| ledger.clone().opened(&[], configured, 9);
+    assert_eq!(open(&begun, &settings(1.0)), begun, "nothing has changed");
+    let changed = open(&begun, &settings(3.0));
+    let live = changed.commissioner().expect("one is live");
+    assert!(live.name.starts_with("configured-") && live.definition.settings == settings(3.0), "{live:?}");
+    assert_eq!(open(&changed, &settings(3.0)), changed, "once");
+    let back = give(&changed, &live.name.clone(), Order::Rollback).expect("the one before stands ready");
+    assert_eq!(back.commissioner().map(|live| live.name.as_str()), Some(FIRST));
+    assert_eq!(open(&back, &settings(3.0)), back, "an order outlives a restart");
+    let undone = open(&changed, &settings(1.0));
+    assert_eq!(
+        (undone.commissioner().map(|live| live.name.as_str()), undone.releases.len()),
+        (Some(FIRST), 2),
+        "the same again is the same"
+    );
+}
+
+#[test]
+fn only_what_was_changed_in_the_configuration_changes() {
+    let own = Definition { settings: Settings { vocabulary: "of the shop".into(), ..settings(7.0) }, ..definition(1) };
+    let ledger = give(&Ledger::first(definition(1), 0), "own", Order::Create(own)).expect("a release");
+    let ledger = give(&ledger, "own", promote(Some(Rank::Commissioner))).expect("live");
+    let mut configured = settings(1.0);
+    configured.index.graph_degree = 32;
+    configured.rules.fact_precision = 0.9;
+    let opened = ledger.opened(&[], &configured, 9);
+    let live = &opened.commissioner().expect("one is live").definition;
+    assert_eq!((live.settings.rules.image_weight, live.settings.vocabulary.as_str()), (7.0, "of the shop"));
+    assert_eq!((live.settings.index, live.settings.rules.fact_precision), (configured.index, 0.9));
+    let mut full = opened;
+    for version in 2_u8..9 {
+        full = full.opened(&[], &settings(f32::from(version)), 9);
+        assert!(full.releases.len() <= RELEASES_MAX && full.predecessors.iter().all(|name| full.get(name).is_some()), "{full:?}");
+        assert_eq!(full.commissioner().map(|live| live.definition.settings.rules.image_weight), Some(f32::from(version)));
+    }
+}
+
+#[test]
+fn every_setting_is_in_the_fingerprint() {
+    type Change = fn(&mut Settings);
+    let changes: [(&str, Change); 9] = [
+        ("recall_target", |settings| settings.index.recall_target = 0.95),
+        ("graph_degree", |settings| settings.index.graph_degree = 16),
+        ("graph_rows_min", |settings| settings.index.graph_rows_min = 5_000),
+        ("words_weight", |settings| settings.rules.words_weight = 1.5),
+        ("some_words_weight", |settings| settings.rules.some_words_weight = 1.5),
+        ("image_weight", |settings| settings.rules.image_weight = 1.5),
+        ("text_weight", |settings| settings.rules.text_weight = 1.5),
+        ("fact_precision", |settings| settings.rules.fact_precision = 0.8),
+        ("vocabulary", |settings| settings.vocabulary = "v2".into()),
+    ];
+    let mut seen = vec![definition(1).fingerprint(), definition(2).fingerprint()];
+    for (name, change) in changes {
+        let mut other = definition(1);
+        change(&mut other.settings);
+        assert!(!seen.contains(&other.fingerprint()), "{name}");
+        assert_eq!(definition(1).settings.moved(&definition(1).settings, &other.settings), other.settings, "{name}");
+        seen.push(other.fingerprint());
+    }
+}
+
+#[test]
+fn a_question_goes_whole_to_a_release_that_can_answer_it() {
+    let only_pictures = Definition { text_model: None, ..definition(2) };
+    let assistant = |definition: Definition| {
+        let ledger = give(&Ledger::first(self::definition(1), 0), "second", Order::Create(definition)).expect("a release");
+        let order = Order::Promote { to: Some(Rank::AssistantCommissioner), share: Some(1.0), is_complete: true, force: false };
+        give(&ledger, "second", order).expect("an assistant")
+    };
+    let kept = [model(Space::Image, "pictures", 1), model(Space::Image, "pictures", 2), model(Space::Text, "words", 1)];
+    for (definition, kept, expected) in [
+        (definition(2), &kept[..], "second"),
+        (definition(2), &kept[..1], FIRST),
+        (only_pictures.clone(), &kept[..], FIRST),
+        (only_pictures, &kept[..2], "second"),
+    ] {
+        let ledger = assistant(definition);
+        assert_eq!(ledger.serving("somebody", kept).map(|release| release.name.as_str()), Some(expected), "{kept:?}");
+    }
+}
+
+#[test]
+fn a_release_is_complete_when_its_vectors_are_there_and_indexed() {
+    let ledger = with_second();
+    let build = |model: ModelInfo, is_complete| Build { model, is_loaded: true, done: 1, total: 1, behind: 0, failed: 0, is_complete };
+    let second = ledger.get("second").expect("it is there");
+    let words = build(model(Space::Text, "words", 1), false);
+    for (is_built, is_indexed, expected) in [(true, true, true), (false, true, false), (true, false, false)] {
+        let builds = [build(model(Space::Image, "pictures", 2), is_built), words.clone()];
+        assert_eq!(ledger.is_complete(second, &builds, |_, _| is_indexed), expected, "{is_built} {is_indexed}");
+    }
+}
+
+#[test]
+fn nonsense_is_named() {
+    assert_eq!((IndexSettings::default().problems(), Rules::default().problems()), (Vec::new(), Vec::new()));
+    let index = IndexSettings { recall_target: f32::NAN, graph_degree: 7, graph_rows_min: 0 };
+    let rules =
+        Rules { words_weight: 0.0, some_words_weight: f32::INFINITY, image_weight: -1.0, text_weight: f32::NAN, fact_precision: 1.0 };
+    assert_eq!((index.problems().len(), rules.problems().len()), (3, 5));
 }

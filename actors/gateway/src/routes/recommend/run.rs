@@ -21,7 +21,7 @@ use super::body::{LogicName, Question};
 use crate::logic::proposals::{Proposal, once_each};
 use crate::problem::Answer;
 use crate::routes::App;
-use crate::routes::search::{self, ms};
+use crate::routes::search::{self, Answering, ms};
 
 /// Proposals that another order is made of, or that conditions pick among.
 const POOL: usize = 200;
@@ -52,6 +52,8 @@ struct Kitchen<'a> {
     banned: HashSet<ProductId>,
     cart: Vec<ProductId>,
     narrow: Narrow,
+    /// The release that answers the whole of it.
+    answering: Answering,
     now_ms: i64,
     /// Of everything that the proposals are made of, read before any of it; `None` for an answer that is nobody else's.
     versions: Option<Versions>,
@@ -106,7 +108,8 @@ impl<'a> Kitchen<'a> {
             Some(filter) => narrow(app, context, filter).await?,
         };
         let now_ms = question.at_ms.unwrap_or_else(|| now_ms(app.house.clock.now_ms(), app.house.recommender.latest_ms()));
-        Ok(Self { app, context, question, catalog: app.house.catalog.snapshot(), banned, cart, narrow, now_ms, versions })
+        let answering = Answering::serving(app, context, question.shopper.as_ref(), question.session.as_deref());
+        Ok(Self { app, context, question, catalog: app.house.catalog.snapshot(), banned, cart, narrow, answering, now_ms, versions })
     }
 
     /// Whether a product may be shown, as far as that can be told at once. A shop without a catalog, which sends events alone, is
@@ -121,11 +124,11 @@ impl<'a> Kitchen<'a> {
             && (self.catalog.is_empty() || self.app.house.offers.offer(id).is_some_and(|offer| offer.is_available))
     }
 
-    /// Of questions without a shopper one is answered for all who ask the same until anything that it is made of changes: with
+    /// Of questions without a shopper one is answered for all who ask the same of the same release until anything that it is made of changes: with
     /// the next event that teaches something, in a busy shop within milliseconds.
     async fn shared_or_own(&self) -> Answer<Vec<Proposal>> {
         let Some(versions) = &self.versions else { return self.propose().await };
-        let key = CacheKey::shared("recommendations", self.question.canonical.as_str());
+        let key = CacheKey::shared("recommendations", format!("{}\n{}", self.answering.name, self.question.canonical));
         let compute = async { self.propose().await.map(|list| Arc::new(Kept(list))) };
         Ok(get_or_compute(&*self.app.house.cache, &key, versions, compute).await?.0.clone())
     }
@@ -157,6 +160,7 @@ impl<'a> Kitchen<'a> {
             at_ms: self.now_ms,
             strength,
             candidates: list.iter().map(|proposal| (proposal.product.clone(), has_scores.then_some(proposal.score))).collect(),
+            models: self.answering.models().to_vec(),
         };
         let mut list: Vec<Option<Proposal>> = list.into_iter().map(Some).collect();
         let ranked = self.app.house.personalizer.rank(&query).into_iter();

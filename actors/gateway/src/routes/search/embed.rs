@@ -30,7 +30,7 @@ pub(crate) struct Prepared {
 
 /// Everything of a query but `limit`, `offset`; every vector is by the models of one release.
 pub(crate) async fn prepare(app: &App, context: &Context, ask: &Ask, answering: &Answering) -> Answer<Prepared> {
-    let mut prepared = Prepared { query: plain(app, ask), degraded: Vec::new() };
+    let mut prepared = Prepared { query: plain(app, ask, answering), degraded: Vec::new() };
     if let Some(bytes) = &ask.image {
         let picture = PictureQuery { bytes: bytes.clone(), crop: ask.crop };
         let vector = embed_pictures(app, context, answering, vec![picture])
@@ -73,7 +73,7 @@ pub(crate) async fn prepare_look(app: &App, context: &Context, ask: &Ask, crops:
         return Err(Problem::internal("not every box was answered"));
     }
     let prepared = vectors.into_iter().enumerate().map(|(index, vector)| {
-        let mut query = plain(app, ask);
+        let mut query = plain(app, ask, answering);
         query.vectors.push(vector.map_err(|error| picture_problem(error, &format!("/boxes/{index}")))?);
         Ok(Prepared { query, degraded: Vec::new() })
     });
@@ -81,7 +81,7 @@ pub(crate) async fn prepare_look(app: &App, context: &Context, ask: &Ask, crops:
 }
 
 /// What needs no embedding.
-fn plain(app: &App, ask: &Ask) -> SearchQuery {
+fn plain(app: &App, ask: &Ask, answering: &Answering) -> SearchQuery {
     SearchQuery {
         language: ask.language.clone(),
         colour: ask.colour,
@@ -96,6 +96,7 @@ fn plain(app: &App, ask: &Ask) -> SearchQuery {
         is_exact: ask.is_exact,
         explain: ask.explain,
         explain_missing: ask.explain_missing.clone(),
+        by: answering.settings(),
         ..SearchQuery::default()
     }
 }

@@ -1,7 +1,8 @@
 //! Which release answers a question: one of them the whole of it, and the same one for the same shopper.
 
+use domain::Shopper;
 use kit::Context;
-use protocol::releases::{Rank, Release};
+use protocol::releases::{IndexSettings, Release, Rules};
 use protocol::search::SearchQuery;
 use protocol::vision::{ModelInfo, Space};
 
@@ -19,34 +20,49 @@ pub(crate) struct Answering {
     /// Whether another release answers some of the questions, so that the log notes who answered this one.
     pub is_compared: bool,
     models: Vec<ModelInfo>,
+    /// How it searches and ranks; `None` where there is no release.
+    by: Option<(IndexSettings, Rules)>,
 }
 
 impl Answering {
     /// For a question: the assistant commissioner where the shopper, or else the session or the request, is in its share.
     pub(crate) fn of(app: &App, context: &Context, ask: &Ask) -> Self {
-        let ledger = app.house.releases.ledger();
-        let Some(live) = ledger.commissioner() else {
-            return Self { models: app.house.vision.models(), ..Self::default() };
-        };
-        let key = ask.shopper.as_ref().map(|shopper| shopper.as_str()).or(ask.session.as_deref());
-        let routed = ledger.route(key.unwrap_or(context.request_id.as_str())).unwrap_or(live);
-        let (live, routed) = (Self::by(app, live), Self::by(app, routed));
-        let is_compared = ledger.on_duty(Rank::AssistantCommissioner).is_some();
-        // A caller's own vectors are by the live models, if by any here; and what cannot be asked of one release is asked of the other.
-        let is_able = live.models.iter().all(|model| routed.model(model.space).is_some());
-        if ask.vector.is_none() && is_able { Self { is_compared, ..routed } } else { live }
+        if ask.vector.is_some() {
+            // A caller's own vectors are by the live models, if by any here.
+            let ledger = app.house.releases.ledger();
+            return ledger.commissioner().map_or_else(|| Self::without(app), |live| Self::by(app, live));
+        }
+        Self::serving(app, context, ask.shopper.as_ref(), ask.session.as_deref())
+    }
+
+    /// For whoever asks: the assistant commissioner where the shopper, or else the session or the request, is in its share.
+    pub(crate) fn serving(app: &App, context: &Context, shopper: Option<&Shopper>, session: Option<&str>) -> Self {
+        let (ledger, kept) = (app.house.releases.ledger(), app.house.vision.kept());
+        let key = shopper.map(Shopper::as_str).or(session).unwrap_or(context.request_id.as_str());
+        let Some(release) = ledger.serving(key, &kept) else { return Self::without(app) };
+        Self { is_compared: ledger.assistant(&kept).is_some(), ..Self::by(app, release) }
+    }
+
+    fn without(app: &App) -> Self {
+        Self { models: app.house.vision.models(), ..Self::default() }
     }
 
     /// This release.
     pub(crate) fn by(app: &App, release: &Release) -> Self {
         let kept = app.house.vision.kept();
         let models = release.definition.models().filter(|model| kept.contains(model)).cloned().collect();
-        Self { name: release.name.clone(), is_compared: false, models }
+        let settings = &release.definition.settings;
+        Self { name: release.name.clone(), is_compared: false, models, by: Some((settings.index, settings.rules)) }
     }
 
     /// Its model of a space, if it is installed.
     pub(crate) fn model(&self, space: Space) -> Option<&ModelInfo> {
         self.models.iter().find(|model| model.space == space)
+    }
+
+    /// How it searches and ranks.
+    pub(crate) fn settings(&self) -> Option<(IndexSettings, Rules)> {
+        self.by
     }
 
     /// Its models that are installed.

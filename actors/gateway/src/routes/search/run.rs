@@ -22,12 +22,17 @@ pub(crate) fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
 }
 
-/// Answers a search.
+/// Answers a search, by the release that serves whoever asks.
 pub(crate) async fn run(app: &App, context: &Context, ask: Ask) -> Answer<Ranked> {
+    let answering = Answering::of(app, context, &ask);
+    run_by(app, context, ask, answering).await
+}
+
+/// Answers a search by this release.
+pub(crate) async fn run_by(app: &App, context: &Context, ask: Ask, answering: Answering) -> Answer<Ranked> {
     let started = Instant::now();
     ask.check(app)?;
     let mut stages = BTreeMap::new();
-    let answering = Answering::of(app, context, &ask);
     let prepared = embed::prepare(app, context, &ask, &answering).await?;
     let embed_ms = ms(started.elapsed());
     stages.insert("embed", embed_ms);

@@ -8,6 +8,7 @@ use domain::ProductId;
 use kit::{Context, Priority};
 use protocol::releases::Rank;
 use protocol::search::SearchQuery;
+use protocol::tags::{AttributeAgreement, TagAgreement};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::ToSchema;
@@ -19,6 +20,7 @@ use super::run::{find, ms};
 use crate::logic::shadow::{Comparison, Comparisons, Figures};
 use crate::problem::Answer;
 use crate::routes::App;
+use crate::schema::rfc3339;
 
 /// How deep both rankings are read.
 const DEPTH: usize = 50;
@@ -63,21 +65,83 @@ pub(crate) struct ShadowReport {
     pub release: String,
     /// The live release.
     pub compared_with: String,
-    /// The first mirrored question; in memory alone, so never before Robin's start.
+    /// The first mirrored question, or where there was none the comparison of tags; in memory alone, so never before Robin's start.
     pub since: String,
     #[serde(flatten)]
     pub figures: Figures,
+    /// Of tags, where both make them in different ways and have been compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<TagFigures>,
+}
+
+/// How far both say the same of what pictures show, over a sample of products.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TagFigures {
+    pub at: String,
+    /// Products that both were asked about.
+    pub products: usize,
+    pub attributes: Vec<AttributeFigures>,
+}
+
+/// The same of one attribute.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AttributeFigures {
+    pub attribute: String,
+    /// Products of which both tell a fact.
+    pub compared: usize,
+    /// Share of those of which they tell the same one.
+    pub facts_agree: Option<f64>,
+    /// Products of which both say anything.
+    pub guesses_compared: usize,
+    /// Share of those of which they say the same first.
+    pub guesses_agree: Option<f64>,
+    /// Share of the products of which the live release tells a fact.
+    pub live_coverage: f64,
+    /// Of which the inspector does.
+    pub shadow_coverage: f64,
+}
+
+impl TagFigures {
+    fn of(agreement: &TagAgreement) -> Self {
+        let products = agreement.products;
+        let share = |part: usize, of: usize| (of > 0).then(|| part as f64 / of as f64);
+        let figures = |own: &AttributeAgreement| AttributeFigures {
+            attribute: own.attribute.clone(),
+            compared: own.both_facts,
+            facts_agree: share(own.same_facts, own.both_facts),
+            guesses_compared: own.both_guesses,
+            guesses_agree: share(own.same_guesses, own.both_guesses),
+            live_coverage: share(own.live_facts, products).unwrap_or_default(),
+            shadow_coverage: share(own.shadow_facts, products).unwrap_or_default(),
+        };
+        Self { at: rfc3339(agreement.at_ms), products, attributes: agreement.attributes.iter().map(figures).collect() }
+    }
+}
+
+/// What was found out about a release, of searches and of tags.
+pub(crate) fn report(app: &App, name: &str) -> Option<ShadowReport> {
+    let agreement = app.house.tagger.agreement().filter(|agreement| agreement.release == name);
+    let tags = agreement.as_deref().map(TagFigures::of);
+    match (app.shadow.report(name), agreement) {
+        (Some(report), _) => Some(ShadowReport { tags, ..report }),
+        (None, Some(agreement)) => {
+            let (compared_with, since) = (agreement.compared_with.clone(), rfc3339(agreement.at_ms));
+            Some(ShadowReport { release: name.to_owned(), compared_with, since, figures: Figures::default(), tags })
+        }
+        (None, None) => None,
+    }
 }
 
 impl Shadow {
     /// What was found out about a release, if it is the one that is observed.
-    pub(crate) fn report(&self, name: &str) -> Option<ShadowReport> {
+    fn report(&self, name: &str) -> Option<ShadowReport> {
         let observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
         (observed.pair.inspector.0 == name).then(|| ShadowReport {
             release: name.to_owned(),
             compared_with: observed.pair.live.0.clone(),
-            since: crate::schema::rfc3339(observed.since_ms),
+            since: rfc3339(observed.since_ms),
             figures: observed.comparisons.figures(),
+            tags: None,
         })
     }
 

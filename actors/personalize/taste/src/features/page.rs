@@ -99,10 +99,10 @@ impl<'a> Builder<'a> {
             let all = self.profile.taste(elsewhere_key(brand));
             row.set(Feature::BrandElsewhere, ((all - typed).max(0.0) * self.own).ln_1p());
         }
-        let (now, taste) = self.image.nearness(facts.image);
+        let (now, taste) = self.image.nearness(facts.image_model, facts.image);
         row.set(Feature::LookNow, now);
         row.set(Feature::LookTaste, taste);
-        let (now, taste) = self.text.nearness(facts.text);
+        let (now, taste) = self.text.nearness(facts.text_model, facts.text);
         row.set(Feature::TextNow, now);
         row.set(Feature::TextTaste, taste);
         row.set(Feature::Seen, (self.profile.seen_of(candidate.item) * self.own).ln_1p());

@@ -161,7 +161,9 @@ proptest! {
                 private_label: Some(item.is_multiple_of(2)),
                 attributes: &attributes,
                 image: &image,
+                image_model: item % 2,
                 text: &image,
+                text_model: 1,
             };
             world.happen(mine, actions[item as usize % actions.len()], item, day, facts);
         }

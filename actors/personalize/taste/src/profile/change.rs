@@ -64,8 +64,8 @@ impl Profile {
         }
         if interest > 0.0 {
             self.add_tastes(&event.facts, interest * unit);
-            self.image.add(event.facts.image, interest, at_ms);
-            self.text.add(event.facts.text, interest, at_ms);
+            self.image.add(event.facts.image_model, event.facts.image, interest, at_ms);
+            self.text.add(event.facts.text_model, event.facts.text, interest, at_ms);
         } else {
             self.refused.add(event.item, aversion * unit, GLANCES_MAX);
             self.add_tastes(&event.facts, -aversion * unit);

@@ -173,8 +173,8 @@ fn rebuild(shared: &Shared, sources: &[Unit], with_graph: bool, done: fn(usize) 
 
 /// The new segment and which of the rows each of its rows is; nothing when it was interrupted.
 fn build(shared: &Shared, rows: &Rows<'_>, with_graph: bool, number: u32) -> Result<Option<(Stored, Vec<u32>)>, IndexError> {
-    let Options { metric, dimensions, threads, .. } = shared.options;
-    let mut params = SegmentParams::new(metric, dimensions);
+    let Options { metric, dimensions, threads, graph_degree, .. } = shared.options;
+    let mut params = SegmentParams { degree: graph_degree, ..SegmentParams::new(metric, dimensions) };
     if !with_graph {
         (params.degree, params.lists) = (0, 1);
     }

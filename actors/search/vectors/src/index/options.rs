@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::codes::{DIMENSION_MAX, Metric};
 use crate::file::FileError;
+use crate::graph::DEGREE_MAX;
 use crate::owners::OWNERS_MAX;
 
 /// The most vectors of one owner.
@@ -35,6 +36,8 @@ pub struct Options {
     /// Rows that are searched by a flat scan of their 1-bit codes; when more are waiting they become a segment with a graph.
     /// A flat scan of 50,000 rows takes about 0.2 ms.
     pub flat_rows_max: usize,
+    /// Neighbours of a row in a graph, 1 to 96.
+    pub graph_degree: usize,
     /// A segment with a larger share of dead rows is rewritten; above 0, at most 1.
     pub dead_ratio_max: f32,
     /// Threads that build a segment, 1 to [`THREADS_MAX`].
@@ -53,6 +56,7 @@ impl Options {
             fingerprint: fingerprint.to_owned(),
             tail_rows_max: (TAIL_CODE_BYTES / dimensions.max(1)).clamp(1024, 16_384),
             flat_rows_max: 50_000,
+            graph_degree: 48,
             dead_ratio_max: 0.125,
             threads: std::thread::available_parallelism().map_or(1, |threads| threads.get().min(THREADS_MAX)),
             recall_sample: 1000,
@@ -69,6 +73,9 @@ impl Options {
         }
         if !(OWNER_ROWS_MAX..=TAIL_ROWS_MAX).contains(&self.tail_rows_max) {
             return wrong("tail_rows_max: 256 to 1048576");
+        }
+        if !(1..=DEGREE_MAX).contains(&self.graph_degree) {
+            return wrong("graph_degree: 1 to 96");
         }
         if !(self.dead_ratio_max > 0.0 && self.dead_ratio_max <= 1.0) {
             return wrong("dead_ratio_max: above 0, at most 1");
@@ -146,13 +153,14 @@ mod tests {
     fn options_by_table() {
         let good = Options::new(384, Metric::Cosine, "m");
         assert!(good.check().is_ok());
-        let cases: [(&str, Change); 9] = [
+        let cases: [(&str, Change); 10] = [
             ("no dimensions", |options| options.dimensions = 0),
             ("too many dimensions", |options| options.dimensions = 2049),
             ("no fingerprint", |options| options.fingerprint.clear()),
             ("long fingerprint", |options| options.fingerprint = "x".repeat(1025)),
             ("a tail shorter than one owner", |options| options.tail_rows_max = 255),
             ("a long tail", |options| options.tail_rows_max = 1 << 21),
+            ("too many neighbours", |options| options.graph_degree = 97),
             ("no dead rows", |options| options.dead_ratio_max = 0.0),
             ("no number", |options| options.dead_ratio_max = f32::NAN),
             ("no threads", |options| options.threads = 0),

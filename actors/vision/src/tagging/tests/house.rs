@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use domain::{AttributeValue, ContentHash, PartHashes, Product, ProductId, Provenance, Source};
 use kit::{Address, ManualClock};
 use protocol::catalog::{CatalogReader, CatalogSnapshot, ProductRevision};
+use protocol::releases::{Command, Definition, Ledger, Order, Rank, ReleaseReader, Settings};
 use protocol::tags::{FactIndex, FactReader as _, ProductTags, TagError, Tagger, Verdict};
 use protocol::vision::{Embedding, ModelInfo, Space, Thumbnail, VisionCounts, VisionMsg, VisionReader};
 use store::{Keyspace, MemoryStore, Store as _};
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 
 use super::super::follower::Follower;
 use super::super::shared::Shared;
-use super::super::{TagConfig, TagSources, Tagging, words};
+use super::super::{TagConfig, TagSources, Tagging, Vocabularies, words};
 use crate::Config;
 use crate::logic::picture::tests::jpeg;
 
@@ -37,6 +38,10 @@ struct World {
     /// Thumbnails that may be read before the thread is told to end.
     reads_max: AtomicUsize,
     shared: Mutex<Option<Arc<Shared>>>,
+    /// The model without vectors.
+    hidden: Mutex<Option<String>>,
+    /// Without a release what is configured counts.
+    ledger: Mutex<Arc<Ledger>>,
     /// Products that the index was told of, in order.
     told: Mutex<Vec<String>>,
 }
@@ -93,6 +98,11 @@ impl VisionReader for Reader {
         let model = ModelInfo { name: "fake".into(), space: Space::Image, dimensions: DIMENSIONS, fingerprint, reads_texts };
         if model.fingerprint.is_empty() { Vec::new() } else { vec![model] }
     }
+    fn kept(&self) -> Vec<ModelInfo> {
+        let mut kept = self.models();
+        kept.extend(self.ledger().models().into_iter().cloned());
+        kept
+    }
     fn thumbnail(&self, product: &str, index: usize) -> Option<Thumbnail> {
         let reads = self.0.reads.fetch_add(1, Ordering::SeqCst) + 1;
         if reads >= self.0.reads_max.load(Ordering::SeqCst) {
@@ -102,14 +112,33 @@ impl VisionReader for Reader {
         Some(Thumbnail { jpeg: jpeg?, content: embedding.content })
     }
     fn vectors(&self, product: &str, space: Space) -> Vec<Embedding> {
+        self.models().iter().filter(|model| model.space == space).flat_map(|model| self.vectors_by(model, product)).collect()
+    }
+    fn vectors_by(&self, model: &ModelInfo, product: &str) -> Vec<Embedding> {
+        if lock(&self.0.hidden).as_deref() == Some(&model.fingerprint) {
+            return Vec::new();
+        }
         let pictures = lock(&self.0.pictures);
-        pictures.get(product).filter(|_| space == Space::Image).map(|(embedding, _)| embedding.clone()).into_iter().collect()
+        let by = |(embedding, _): &(Embedding, _)| {
+            let mut vector = embedding.vector.to_vec();
+            if model.fingerprint == "turned" {
+                vector.reverse();
+            }
+            Embedding { fingerprint: model.fingerprint.as_str().into(), vector: vector.into(), ..embedding.clone() }
+        };
+        pictures.get(product).map(by).into_iter().collect()
     }
     fn embedded(&self, _: &ModelInfo, _: Option<&str>, _: usize) -> Vec<(ProductId, Vec<Arc<[f32]>>)> {
         Vec::new()
     }
     fn counts(&self) -> VisionCounts {
         VisionCounts { images_embedded: lock(&self.0.pictures).len() as u64, ..VisionCounts::default() }
+    }
+}
+
+impl ReleaseReader for Reader {
+    fn ledger(&self) -> Arc<Ledger> {
+        lock(&self.0.ledger).clone()
     }
 }
 
@@ -248,6 +277,45 @@ impl House {
         words::ask(&self.tagging.shared, &self.nightwing).await
     }
 
+    /// A house of releases: the first one is live with the image model, what is configured and this precision.
+    pub(super) fn first_release(&self, fact_precision: f64) -> Settings {
+        let mut settings = Settings { vocabulary: self.tagging.shared.vocabularies.configured().to_owned(), ..Settings::default() };
+        settings.rules.fact_precision = fact_precision;
+        let models = Reader(Arc::clone(&self.world)).models();
+        *lock(&self.world.ledger) = Arc::new(Ledger::first(Definition::of_first(&models, settings.clone()), 0));
+        settings
+    }
+
+    pub(super) fn order(&self, name: &str, order: Order) {
+        let mut ledger = lock(&self.world.ledger);
+        let command = Command { name: name.into(), order, by: String::new(), reason: String::new() };
+        *ledger = Arc::new(ledger.after(&command, 0).expect("it is followed"));
+    }
+
+    /// A release of a model of pictures and these settings.
+    pub(super) fn definition(&self, fingerprint: &str, settings: Settings) -> Definition {
+        let live = Reader(Arc::clone(&self.world)).models().remove(0);
+        Definition::of_first(&[ModelInfo { fingerprint: fingerprint.into(), ..live }], settings)
+    }
+
+    /// There are no vectors by this model, or there are again.
+    pub(super) fn hide_vectors(&self, fingerprint: &str, is_hidden: bool) {
+        *lock(&self.world.hidden) = is_hidden.then(|| fingerprint.to_owned());
+    }
+
+    /// A release of the live models and these settings, live.
+    pub(super) fn release(&self, name: &str, settings: Settings) {
+        let live = lock(&self.world.ledger).commissioner().expect("one is live").definition.clone();
+        self.order(name, Order::Create(Definition { settings, ..live }));
+        self.order(name, Order::Promote { to: Some(Rank::Commissioner), share: None, is_complete: true, force: false });
+    }
+
+    /// Keeps a shop's own vocabulary.
+    pub(super) fn keep_vocabulary(&self, own: &str) -> Result<String, TagError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(self.tagging.keep_vocabulary(own.to_owned()))
+    }
+
     pub(super) fn thumbnail_reads(&self) -> usize {
         self.world.reads.load(Ordering::SeqCst)
     }
@@ -270,11 +338,13 @@ fn open(world: &Arc<World>, store: &MemoryStore, clock: &Arc<ManualClock>, folde
         config: Arc::new(Config { tags, ..Config::default() }),
         store: Arc::new(store.clone()),
         catalog: reader.clone(),
-        vision: reader,
+        vision: reader.clone(),
         index: Arc::new(Index(Arc::clone(world))),
         nightwing: nightwing.clone(),
         clock: Arc::clone(clock) as _,
         dir: folder.path().join("tags"),
+        releases: reader,
+        vocabularies: Arc::new(Vocabularies::of(&folder.path().join("vocabularies"), super::VOCABULARY, "").expect("a vocabulary")),
     };
-    Tagging::with_vocabulary(sources, super::vocabulary()).expect("threads")
+    Tagging::unfollowed(sources).expect("threads")
 }

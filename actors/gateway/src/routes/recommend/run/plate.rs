@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Kitchen;
 use crate::logic::proposals::{Proposal, spoken};
 use crate::routes::recommend::{ArmName, Recommended, RecommendedItem, RecommendedReason};
-use crate::routes::search::ms;
+use crate::routes::search::{COMPARISON, ms};
 use crate::schema::Card;
 
 impl Kitchen<'_> {
@@ -47,6 +47,10 @@ impl Kitchen<'_> {
         if self.catalog.is_empty() {
             degraded.push("no_catalog");
         }
+        let mut exposures = experiments.clone();
+        if self.answering.is_compared {
+            exposures.push((COMPARISON.to_owned(), self.answering.name.clone()));
+        }
         self.app.house.log.record(Served {
             token: token.clone(),
             at_ms: self.now_ms,
@@ -55,7 +59,7 @@ impl Kitchen<'_> {
             session: self.question.session.clone(),
             context: self.question.products.clone(),
             items: served,
-            experiments: experiments.clone(),
+            experiments: exposures,
             rules: Vec::new(),
             query: None,
             found: found as u32,
@@ -69,6 +73,7 @@ impl Kitchen<'_> {
             took_ms: ms(started.elapsed()),
             stages,
             catalog_version: self.catalog.version(),
+            release: self.answering.name.clone(),
             experiments: experiments.into_iter().map(|(experiment, arm)| ArmName { experiment, arm }).collect(),
             degraded,
             total: items.len(),

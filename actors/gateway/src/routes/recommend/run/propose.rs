@@ -55,7 +55,13 @@ impl Kitchen<'_> {
         } else {
             &self.question.products
         };
-        let query = RecommendQuery { logic, shopper: self.question.shopper.clone(), products: about.clone(), limit };
+        let query = RecommendQuery {
+            logic,
+            shopper: self.question.shopper.clone(),
+            products: about.clone(),
+            limit,
+            models: self.answering.models().to_vec(),
+        };
         let candidates = self.app.house.recommender.candidates(&query, &|id| self.allows(id)).into_iter();
         let proposal = |mut candidate: Candidate| {
             if logic == Logic::Trending {
@@ -77,7 +83,7 @@ impl Kitchen<'_> {
             limit: Some(limit.min(self.app.config.limit_max)),
             ..search::Ask::default()
         };
-        let ranked = search::run(self.app, self.context, ask).await?;
+        let ranked = search::run_by(self.app, self.context, ask, self.answering.clone()).await?;
         let proposal = |item: search::Item| Some(Proposal::of(item.id.parse().ok()?, item.score, "similar"));
         Ok(ranked.items.into_iter().filter_map(proposal).filter(|proposal| self.allows(proposal.product.as_str())).collect())
     }
