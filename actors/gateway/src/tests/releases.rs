@@ -270,6 +270,23 @@ async fn the_inspector_answers_behind_the_callers_back() {
 }
 
 #[tokio::test]
+async fn how_far_tags_agree_is_told_before_anything_is_mirrored() {
+    let stage = Stage::new(Config::default(), shop()).await;
+    let body = json!({"name": "tagged", "vocabulary": "own"});
+    assert_eq!(stage.order("/v1/releases", &body).await.0, StatusCode::OK);
+    assert_eq!(stage.order("/v1/models/tagged:promote", &json!({})).await.0, StatusCode::OK);
+    let (status, report) = stage.get("/v1/models/tagged/shadow-report").await;
+    assert_eq!((status, report["compared"].as_u64(), report["tags"]["products"].as_u64()), (StatusCode::OK, Some(0), Some(50)), "{report}");
+    let [colour, heel] = [0, 1].map(|at| report["tags"]["attributes"][at].clone());
+    let figures = ["facts_agree", "guesses_agree", "live_coverage", "shadow_coverage"].map(|name| colour[name].as_f64());
+    assert_eq!(figures, [Some(0.75), Some(0.5), Some(0.6), Some(0.8)]);
+    assert_eq!((heel["facts_agree"].as_f64(), heel["live_coverage"].as_f64()), (None, Some(0.0)), "nothing was said");
+    let page = super::text(stage.send(super::request("GET", "/console", "text/plain", "")).await).await;
+    assert!(page.contains("colour: the same fact 75 %, the same first guess 50 %; facts on 80 %, live 60 %"), "{page}");
+    stage.scene.end().await;
+}
+
+#[tokio::test]
 async fn words_are_looked_for_among_pictures_where_the_model_has_a_tower_for_them() {
     let stage = Stage::new(Config::default(), shop()).await;
     let spaces = async |stage: &Stage| {

@@ -1,7 +1,7 @@
 //! Tags over HTTP and in the console, with a made-up Nightwing.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,8 +9,8 @@ use domain::ProductId;
 use http::{StatusCode, header};
 use kit::Context;
 use protocol::tags::{
-    AttributeReport, Colour, Correction, LessonReport, NamedColour, ObjectTags, PictureTags, ProductTags, Refusal, Review, ReviewItem, Tag,
-    TagError, TagProgress, TagSource, Tagger, Tagging, Verdict, VocabularyReport,
+    AttributeAgreement, AttributeReport, Colour, Correction, LessonReport, NamedColour, ObjectTags, PictureTags, ProductTags, Refusal,
+    Review, ReviewItem, Tag, TagAgreement, TagError, TagProgress, TagSource, Tagger, Tagging, Verdict, VocabularyReport,
 };
 use protocol::vision::{Crop, PictureQuery, VisionError};
 use serde_json::json;
@@ -150,6 +150,29 @@ impl Tagger for Shop {
             drop(all);
             Ok(self.product(product.as_str()).unwrap_or_default())
         })
+    }
+
+    fn agreement(&self) -> Option<Arc<TagAgreement>> {
+        let attribute = AttributeAgreement {
+            attribute: "colour".into(),
+            live_facts: 30,
+            shadow_facts: 40,
+            both_facts: 20,
+            same_facts: 15,
+            both_guesses: 50,
+            same_guesses: 25,
+        };
+        let silent = AttributeAgreement { attribute: "heel".into(), ..AttributeAgreement::default() };
+        let (release, compared_with) = ("tagged".to_owned(), "first".to_owned());
+        let attributes = vec![attribute, silent];
+        Some(Arc::new(TagAgreement {
+            release,
+            fingerprint: String::new(),
+            compared_with,
+            at_ms: 1_700_000_000_000,
+            products: 50,
+            attributes,
+        }))
     }
 
     fn keep_vocabulary(&self, own: String) -> Tagging<'_, Result<String, TagError>> {
