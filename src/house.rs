@@ -333,6 +333,7 @@ impl Views {
             dir: vectors.join("tags"),
             releases: Arc::clone(&wayne) as _,
             vocabularies: Arc::new(vocabularies),
+            models: Arc::clone(&models) as _,
         });
         let tagging = Arc::new(tagging.map_err(machine)?);
         batman.use_facts(tagging.facts());

@@ -25,5 +25,5 @@ pub use kernels::number::Storage;
 pub use kernels::stem::Normalisation;
 pub use kernels::take::Position;
 pub use kernels::window::{Padding, Window};
-pub use plan::{ConstantId, Plan, PlanError, Shape, TensorId};
+pub use plan::{Around, ConstantId, Plan, PlanError, Shape, TensorId};
 pub use simd::Isa;

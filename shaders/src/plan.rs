@@ -8,7 +8,7 @@ mod check;
 mod data;
 mod step;
 pub use data::{Bytes, Data, Floats, Stored};
-pub use step::Step;
+pub use step::{Around, Step};
 
 /// Greatest extent of a map's side.
 pub const SIDE_MAX: usize = 4096;

@@ -1,7 +1,7 @@
 //! Plans with pseudo-random weights: the shapes of the default models without their files, for measurements, and small plans
 //! with every kernel, for tests of a device.
 
-use crate::plan::{ConstantId, Plan, PlanError, Shape, TensorId};
+use crate::plan::{Around, ConstantId, Plan, PlanError, Shape, TensorId};
 use crate::{Activation, Normalisation, Padding, Pairwise, Position, Window};
 
 /// `count` reproducible numbers in -1..1.
@@ -70,12 +70,12 @@ impl Builder {
         self.plan.conv(x, weight, bias, window, activation)
     }
 
-    /// The positions of a map in a row, behind a class token, each plus its place.
-    fn arrange(&mut self, x: TensorId, token: bool) -> Result<TensorId, PlanError> {
-        let (channels, rows) = (self.channels(x), self.plan.tensors()[x.index()].positions() + usize::from(token));
-        let first = if token { Some(self.constant(&[channels], 1.0)?) } else { None };
+    /// The positions of a map in a row, between a class token and others, each plus its place.
+    fn arrange(&mut self, x: TensorId, behind: usize) -> Result<TensorId, PlanError> {
+        let (channels, rows) = (self.channels(x), self.plan.tensors()[x.index()].positions() + 1 + behind);
+        let around = Around { rows: self.constant(&[1 + behind, channels], 1.0)?, front: 1 };
         let positions = self.constant(&[rows, channels], 0.5)?;
-        self.plan.arrange(x, first, Some(positions))
+        self.plan.arrange(x, Some(around), Some(positions))
     }
 
     /// One layer of a vision transformer: normalised before, not after.
@@ -161,7 +161,7 @@ pub fn vit_b32() -> Result<Plan, PlanError> {
     let mut builder = Builder { plan, seed: 0 };
     let window = Window { kernel: 32, stride: 32, padding: Padding::Around(0) };
     let patches = builder.stem(pixels, 768, window, Activation::None)?;
-    let x = builder.arrange(patches, true)?;
+    let x = builder.arrange(patches, 0)?;
     let mut x = builder.layernorm(x)?;
     for _ in 0..12 {
         x = builder.layer_before(x, 12, 3072)?;
@@ -193,7 +193,7 @@ pub(crate) fn small_image() -> Result<Plan, PlanError> {
     let small = builder.depthwise(dense, Window { kernel: 3, stride: 2, padding: Padding::Around(1) }, Activation::None)?;
     let mean = builder.plan.mean(small)?;
     let unit = builder.plan.normalize(mean)?;
-    let row = builder.arrange(dense, true)?;
+    let row = builder.arrange(dense, 3)?;
     let row = builder.layer_before(row, 2, 50)?;
     let token = builder.plan.take(row, Position::First)?;
     let both = builder.gemm(row, 56, Activation::None, None)?;

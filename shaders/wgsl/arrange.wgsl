@@ -1,4 +1,4 @@
-// Positions for a transformer: a learned row in front of each item, learned rows added. The twin on the CPU is
+// Positions for a transformer: learned rows in front of each item and behind it, learned rows added. The twin on the CPU is
 // src/kernels/arrange.rs.
 
 struct Params {
@@ -10,9 +10,9 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<Quad>;        // [item, position, quads]
 @group(0) @binding(2) var<storage, read> tokens: array<vec2<u32>>;  // id and place of each token of the texts
-@group(0) @binding(3) var<storage, read> first: array<vec4<f32>>;   // [quads]
+@group(0) @binding(3) var<storage, read> around: array<vec4<f32>>;  // [FRONT + BEHIND, quads]
 @group(0) @binding(4) var<storage, read> places: array<vec4<f32>>;  // [position, quads]
-@group(0) @binding(5) var<storage, read_write> output: array<Quad>; // [item, FIRST + position, quads]
+@group(0) @binding(5) var<storage, read_write> output: array<Quad>; // [item, FRONT + position + BEHIND, quads]
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -31,11 +31,13 @@ fn main(
     if params.positions == 0u {
         place = tokens[row].y;
     } else {
-        source = row / params.positions * (params.positions - FIRST) + place - FIRST;
+        source = row / params.positions * (params.positions - FRONT - BEHIND) + place - FRONT;
     }
     var value: vec4<f32>;
-    if FIRST == 1u && place == 0u && params.positions != 0u {
-        value = first[quad];
+    if params.positions != 0u && place < FRONT {
+        value = around[place * params.quads + quad];
+    } else if params.positions != 0u && place >= params.positions - BEHIND {
+        value = around[(place + FRONT + BEHIND - params.positions) * params.quads + quad];
     } else {
         value = vec4<f32>(input[source * params.quads + quad]);
     }

@@ -54,7 +54,12 @@ pub(super) fn model(common: &Common, command: &ModelCommand) -> Outcome {
             let package = packages::add(source, name, &folder, |progress| say(output, &progress)).map_err(failure)?;
             output.result(&package, || {
                 let words = if package.has_words { ", words among pictures" } else { "" };
-                format!("{name}: installed, {} numbers a vector in the {} space{words}", package.dimensions, package.space.as_str())
+                match package.space {
+                    Some(space) => {
+                        format!("{name}: installed, {} numbers a vector in the {} space{words}", package.dimensions, space.as_str())
+                    }
+                    None => format!("{name}: installed, a detector (vision.detector = {name:?})"),
+                }
             });
             Ok(())
         }

@@ -62,6 +62,9 @@ pub struct Config {
     /// The name of the model of texts that a new installation begins with; empty takes the manifest's first. Later another model
     /// takes office as a release.
     pub text_model: String,
+    /// The name of an installed detector that finds the objects of callers' pictures; empty for saliency, which also stands in where the
+    /// detector is missing or finds nothing.
+    pub detector: String,
     /// Downloads.
     pub fetch: FetchConfig,
 }
@@ -92,6 +95,7 @@ impl Default for Config {
             tags: TagConfig::default(),
             image_model: String::new(),
             text_model: String::new(),
+            detector: String::new(),
             fetch: FetchConfig::default(),
         }
     }

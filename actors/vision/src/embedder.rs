@@ -7,6 +7,7 @@ use protocol::vision::{ModelInfo, Space};
 use shaders::{Program, RunError};
 
 use crate::devices::{Device, DeviceState, Devices, Remembering};
+use crate::finder::{self, Finder};
 use crate::logic::picture::Pixels;
 use crate::logic::preprocessing::Preprocessing;
 use crate::logic::schedule::Place;
@@ -90,6 +91,10 @@ pub trait ModelSource: Send + Sync {
     fn is_installed(&self, model: &ModelInfo) -> bool;
     /// Loads it. Takes its time: for worker threads.
     fn load(&self, model: &ModelInfo) -> Result<Arc<dyn Embedder>, String>;
+    /// Loads the detector of a name. Takes its time: for worker threads.
+    fn finder(&self, name: &str) -> Result<Arc<dyn Finder>, String> {
+        Err(format!("there is no detector {name:?}"))
+    }
     /// The default model for a space, if its files are there.
     fn installed(&self, space: Space) -> Option<ModelInfo> {
         self.known().into_iter().find(|model| model.space == space).filter(|model| self.is_installed(model))
@@ -142,14 +147,14 @@ impl InstalledModels {
     /// The package of a model as it is now, if it still is that model.
     fn package(&self, model: &ModelInfo) -> Option<ModelPackage> {
         let manifest = self.manifest();
-        manifest.find(&model.name).filter(|package| package.info() == *model).cloned()
+        manifest.find(&model.name).filter(|package| package.info().as_ref() == Some(model)).cloned()
     }
 }
 
 impl ModelSource for InstalledModels {
     /// The folder is read anew: users add models while the house runs.
     fn known(&self) -> Vec<ModelInfo> {
-        let mut known: Vec<ModelInfo> = self.manifest().models.iter().map(ModelPackage::info).collect();
+        let mut known: Vec<ModelInfo> = self.manifest().models.iter().filter_map(ModelPackage::info).collect();
         known.sort_by_key(|model| !self.chosen.contains(&model.name));
         known
     }
@@ -162,6 +167,13 @@ impl ModelSource for InstalledModels {
         let package = self.package(model).ok_or_else(|| format!("there is no {} of fingerprint {}", model.name, model.fingerprint))?;
         open(self.devices.device(), &package, &package.folder(&self.models_dir))
     }
+
+    fn finder(&self, name: &str) -> Result<Arc<dyn Finder>, String> {
+        let manifest = self.manifest();
+        let package = manifest.find(name).ok_or_else(|| format!("there is no detector {name:?}"))?;
+        let model = finder::open(self.devices.device().as_ref(), package, &package.folder(&self.models_dir))?;
+        Ok(Arc::new(model))
+    }
 }
 
 /// Reads a model's files and builds what runs it.
@@ -172,8 +184,9 @@ pub(crate) fn open(device: &Arc<dyn Device>, package: &ModelPackage, folder: &Pa
     };
     let weights = |ending: &str| WeightFile::open(&path(ending)?).map_err(|error| format!("{ending}: {error}"));
     let text = |error: ModelError| error.to_string();
+    let info = package.info().ok_or_else(|| format!("{} is a detector and embeds nothing", package.name))?;
     let executor = Remembering::new(device.as_ref());
-    let model = match (package.manager, package.space) {
+    let model = match (package.manager, info.space) {
         (Manager::Folder, _) => models::load(&ModelFiles::new(folder), &executor).map_err(text)?,
         (Manager::Pip, Space::Image) => {
             let model = models::load_image_model_for(&executor, &weights(".pth")?, package.retrieval).map_err(text)?;
@@ -186,10 +199,10 @@ pub(crate) fn open(device: &Arc<dyn Device>, package: &ModelPackage, folder: &Pa
         }
     };
     let dimensions = model.dimensions();
-    if model.space() != package.space || model.reads_texts() != package.reads_texts() || dimensions != package.dimensions {
+    if model.space() != info.space || model.reads_texts() != package.reads_texts() || dimensions != package.dimensions {
         return Err(format!("it has {dimensions} dimensions, the manifest says {}, or is of another kind", package.dimensions));
     }
-    Ok(Arc::new(Loaded { info: package.info(), model, device: Arc::clone(device), programs: executor.into_programs() }))
+    Ok(Arc::new(Loaded { info, model, device: Arc::clone(device), programs: executor.into_programs() }))
 }
 
 /// A model of pictures, of texts, or of both.

@@ -2,6 +2,7 @@
 //! next and with what in it, and how a job ends.
 
 pub(crate) mod backlog;
+pub(crate) mod boxes;
 pub mod jobs;
 pub mod meter;
 pub(crate) mod overlay;

@@ -4,6 +4,7 @@
 
 mod bert;
 mod convnet;
+mod detector;
 mod efficientnet_lite;
 mod encoder;
 mod folder;
@@ -23,6 +24,7 @@ mod parity;
 mod tests;
 
 use crate::logic::preprocessing::{Preprocessing, Retrieval};
+pub use detector::{Detections, ObjectModel, load_detector};
 pub use folder::{LoadedModel, ModelFiles, load};
 use shaders::{Executor, Input, PlanError, Program, RunError};
 pub use sight::Sight;

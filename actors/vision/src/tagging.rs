@@ -19,6 +19,7 @@ mod follower;
 mod keep;
 mod lesson;
 mod measure;
+mod objects;
 mod pace;
 mod picture;
 mod records;
@@ -52,11 +53,13 @@ use store::Store;
 
 pub use config::TagConfig;
 use follower::Follower;
+use objects::Objects;
 use shared::Shared;
 use vocabularies::Refused;
 pub use vocabularies::Vocabularies;
 
 use crate::config::Config;
+use crate::embedder::ModelSource;
 
 /// After a step that failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
@@ -85,11 +88,14 @@ pub struct TagSources {
     pub releases: Arc<dyn ReleaseReader>,
     /// Where their vocabularies are found.
     pub vocabularies: Arc<Vocabularies>,
+    /// Where the detector comes from.
+    pub models: Arc<dyn ModelSource>,
 }
 
 /// Tagging. Made once; it outlives every restart of the actor. Dropping it ends its threads.
 pub struct Tagging {
     shared: Arc<Shared>,
+    objects: Arc<Objects>,
     config: Arc<Config>,
     nightwing: Address<VisionMsg>,
     pictures: Workers<Work, ()>,
@@ -121,9 +127,10 @@ impl Tagging {
         let pictures = Workers::spawn("nightwing-tag-pictures", config.tags.picture_threads, config.tags.picture_queue_max, |_| {
             |_: &Context, work: Work| work()
         })?;
+        let objects = Arc::new(Objects::new(Arc::clone(&sources.models), config.detector.clone()));
         let shared = Arc::new(Shared::new(sources));
         shared.vocabularies.prune(&shared.used_vocabularies());
-        Ok(Self { shared, config, nightwing, pictures, nudges: None, _words: None, thread: None })
+        Ok(Self { shared, objects, config, nightwing, pictures, nudges: None, _words: None, thread: None })
     }
 
     /// What is known for sure, for whoever filters by it.

@@ -255,9 +255,13 @@ impl Kernel {
             Step::Attend { input, query, heads, output } => context.items([*input, *output], tensors, |read, written| {
                 attend(isa, read, context.constant(*query), *heads, scratch, written);
             }),
-            Step::Arrange { input, first, positions, output } => context.items([*input, *output], tensors, |read, written| {
-                arrange(isa, read, first.map(|id| context.constant(id)), positions.map(|id| context.constant(id)), written);
-            }),
+            Step::Arrange { input, around, positions, output } => {
+                let channels = context.channels(*output);
+                let around = around.map(|around| context.constant(around.rows).split_at(around.front * channels));
+                let positions = positions.map(|id| context.constant(id));
+                context
+                    .items([*input, *output], tensors, |read, written| arrange(isa, read, around.unwrap_or_default(), positions, written));
+            }
             Step::Embed { words, positions, output, .. } => {
                 let GroupInput::Texts(texts) = context.input else { unreachable!("the plan checks that embed reads tokens") };
                 let (width, shape) = (context.channels(*output), context.shape(*output));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kernels::compare::{assert_close, numbers, variants};
-use crate::plan::ConstantId;
+use crate::plan::{Around, ConstantId};
 use crate::{Activation, Normalisation, Pairwise, Position, Window};
 
 fn image_plan() -> Plan {
@@ -89,8 +89,8 @@ fn patch_plan() -> Plan {
     let (weight, bias) = (constant(&mut plan, &[4, 4, 3, 12]), constant(&mut plan, &[12]));
     let normalisation = Normalisation::grey(127.5, 127.5);
     let patches = plan.stem(pixels, weight, bias, Window::around(4, 4, 0), normalisation, Activation::None).expect("valid");
-    let (class, places) = (constant(&mut plan, &[12]), constant(&mut plan, &[7, 12]));
-    let x = plan.arrange(patches, Some(class), Some(places)).expect("valid");
+    let (rows, places) = (constant(&mut plan, &[3, 12]), constant(&mut plan, &[9, 12]));
+    let x = plan.arrange(patches, Some(Around { rows, front: 1 }), Some(places)).expect("valid");
     let all = linear(&mut plan, x, 36, Activation::None, None);
     let mixed = plan.attention(all, 2, false).expect("valid");
     let x = linear(&mut plan, mixed, 12, Activation::QuickGelu, Some(x));

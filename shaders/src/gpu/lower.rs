@@ -271,7 +271,7 @@ fn dispatch(lowering: &mut Lowering<'_>, step: &Step) -> Result<Dispatch, GpuErr
         Step::Attention { .. } => attention::dispatch(lowering, step),
         Step::Embed { words, positions, output, .. } => embed::dispatch(lowering, *words, *positions, *output),
         Step::Attend { input, query, heads, output } => attend::dispatch(lowering, *input, *query, *heads, *output),
-        Step::Arrange { input, first, positions, output } => arrange::dispatch(lowering, *input, [*first, *positions], *output),
+        Step::Arrange { input, around, positions, output } => arrange::dispatch(lowering, *input, *around, *positions, *output),
         Step::Take { input, position, output } => take::dispatch(lowering, *input, *position, *output),
         Step::Scale { input, factors, output } => scale::dispatch(lowering, *input, *factors, *output),
         Step::Mean { input, output } => pool::dispatch(lowering, *input, *output),

@@ -1,12 +1,15 @@
 //! The steps that a plan can grow by; each method checks its shapes and gives the new tensor.
 
 use super::check::Check;
-use super::{ConstantId, Plan, PlanError, Shape, Step, TensorId};
+use super::{Around, ConstantId, Plan, PlanError, Shape, Step, TensorId};
 use crate::kernels::activation::Activation;
 use crate::kernels::elementwise::Pairwise;
 use crate::kernels::stem::{COLOURS, Normalisation};
 use crate::kernels::take::Position;
 use crate::kernels::window::Window;
+
+/// Rows that one step lays around the positions of a map, at most.
+const POSITIONS_AROUND_MAX: usize = 4096;
 
 impl Plan {
     /// First convolution over pixels: `activation(window(normalise(input)) + bias)`; `weight` `[kernel, kernel, 3, channels]`,
@@ -138,35 +141,41 @@ impl Plan {
         self.push(Shape::Vector { channels }, |output| Step::Attend { input, query, heads, output })
     }
 
-    /// Lays out positions for a transformer. A map becomes one row of positions, `first` (`[channels]`, a class token) in front
-    /// of them where it is given, `positions` (`[rows, channels]`, exactly as many rows as the result has) added. To a sequence
-    /// only `positions` can be added (`[length_max or more, channels]`), and must be.
+    /// Lays out positions for a transformer. A map becomes one row of positions, learned ones `around` them where they are given,
+    /// `positions` (`[rows, channels]`, exactly as many rows as the result has) added. To a sequence only `positions` can be added
+    /// (`[length_max or more, channels]`), and must be.
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub fn arrange(&mut self, input: TensorId, first: Option<ConstantId>, positions: Option<ConstantId>) -> Result<TensorId, PlanError> {
+    pub fn arrange(&mut self, input: TensorId, around: Option<Around>, positions: Option<ConstantId>) -> Result<TensorId, PlanError> {
         let check = Check { plan: self, kernel: "arrange" };
         let channels = check.positioned(input)?;
         let from = check.tensor(input)?;
-        if let Some(first) = first {
-            check.constant(first, &[channels])?;
-        }
+        let rows = match around {
+            None => 0,
+            Some(Around { rows, front }) => {
+                let count = check.shape(rows)?.first().copied().unwrap_or(0);
+                check.constant(rows, &[count, channels])?;
+                check.that(front <= count && count <= POSITIONS_AROUND_MAX, || format!("{front} of {count} rows in front"))?;
+                count
+            }
+        };
         let shape = match (from, check.plan.input()) {
             (Shape::Sequence { .. }, Shape::Tokens { length_max }) => {
-                check.that(first.is_none(), || "a sequence cannot take a row in front".into())?;
+                check.that(around.is_none(), || "a sequence cannot take rows around it".into())?;
                 let Some(positions) = positions else { return Err(check.error("a sequence needs positions")) };
                 check.positions(positions, length_max, channels)?;
                 from
             }
             _ => {
-                let width = from.positions() + usize::from(first.is_some());
+                let width = from.positions() + rows;
                 if let Some(positions) = positions {
                     check.constant(positions, &[width, channels])?;
                 }
                 Shape::Map { height: 1, width, channels }
             }
         };
-        self.push(shape, |output| Step::Arrange { input, first, positions, output })
+        self.push(shape, |output| Step::Arrange { input, around, positions, output })
     }
 
     /// For each token its row of `words` (`[vocabulary, channels]`) plus the row of its place (`positions`,

@@ -3,6 +3,15 @@
 use super::{ConstantId, TensorId};
 use crate::{Activation, Normalisation, Pairwise, Position, Window};
 
+/// Learned positions around those of a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Around {
+    /// All of them, `[rows, channels]`.
+    pub rows: ConstantId,
+    /// How many stand in front of the map's positions; the others stand behind.
+    pub front: usize,
+}
+
 /// One kernel and what it reads and writes.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the fields are named like the arguments of the method of `Plan` that adds the step, and told there")]
@@ -30,7 +39,7 @@ pub enum Step {
     /// See [`Plan::attend`].
     Attend { input: TensorId, query: ConstantId, heads: usize, output: TensorId },
     /// See [`Plan::arrange`].
-    Arrange { input: TensorId, first: Option<ConstantId>, positions: Option<ConstantId>, output: TensorId },
+    Arrange { input: TensorId, around: Option<Around>, positions: Option<ConstantId>, output: TensorId },
     /// See [`Plan::embed`].
     Embed { input: TensorId, words: ConstantId, positions: ConstantId, output: TensorId },
     /// See [`Plan::mean`].
@@ -98,7 +107,7 @@ impl Step {
             | Step::Depthwise { weight, bias, .. } => [Some(*weight), Some(*bias)],
             Step::LayerNorm { gain, shift, .. } => [Some(*gain), Some(*shift)],
             Step::Embed { words, positions, .. } => [Some(*words), Some(*positions)],
-            Step::Arrange { first, positions, .. } => [*first, *positions],
+            Step::Arrange { around, positions, .. } => [around.map(|around| around.rows), *positions],
             Step::Attend { query, .. } => [Some(*query), None],
             Step::Attention { .. }
             | Step::Mean { .. }

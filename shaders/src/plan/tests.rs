@@ -115,15 +115,19 @@ fn convolutions_and_gates_that_do_not_fit_are_named() {
 fn transformers_over_maps_that_do_not_fit_are_named() {
     let (mut plan, map) = small_map();
     let (class, narrow, places, short) =
-        (constant(&mut plan, &[6]), constant(&mut plan, &[5]), constant(&mut plan, &[17, 6]), constant(&mut plan, &[16, 6]));
-    assert!(reason(plan.arrange(map, Some(narrow), None)).contains("not [6]"));
+        (constant(&mut plan, &[1, 6]), constant(&mut plan, &[1, 5]), constant(&mut plan, &[17, 6]), constant(&mut plan, &[16, 6]));
+    let (class, narrow) = (Around { rows: class, front: 1 }, Around { rows: narrow, front: 1 });
+    assert!(reason(plan.arrange(map, Some(narrow), None)).contains("not [1, 6]"));
+    assert!(reason(plan.arrange(map, Some(Around { front: 2, ..class }), None)).contains("2 of 1 rows in front"));
     assert!(reason(plan.arrange(map, Some(class), Some(short))).contains("not [17, 6]"));
     let x = plan.arrange(map, Some(class), Some(places)).expect("fits");
     assert_eq!(plan.tensors()[x.index()], Shape::Map { height: 1, width: 17, channels: 6 });
+    let both = plan.arrange(map, Some(Around { rows: places, front: 4 }), None).expect("fits");
+    assert_eq!(plan.tensors()[both.index()], Shape::Map { height: 1, width: 33, channels: 6 });
     let mixed = plan.attention(x, 2, false).expect("fits");
     assert_eq!(plan.tensors()[mixed.index()], Shape::Map { height: 1, width: 17, channels: 2 });
-    let query = constant(&mut plan, &[3]);
-    assert!(reason(plan.attend(x, class, 2)).contains("6 channels are not keys and values for a query of 6"));
+    let (query, wide) = (constant(&mut plan, &[3]), constant(&mut plan, &[6]));
+    assert!(reason(plan.attend(x, wide, 2)).contains("6 channels are not keys and values for a query of 6"));
     assert!(reason(plan.attend(x, query, 2)).contains("3 channels are not 2 heads"));
     assert!(plan.attend(x, query, 0).is_err());
     let pooled = plan.attend(x, query, 3).expect("fits");
@@ -136,9 +140,9 @@ fn transformers_over_maps_that_do_not_fit_are_named() {
 #[test]
 fn positions_of_texts_are_arranged_in_place() {
     let (mut plan, tokens) = Plan::new("text", Shape::Tokens { length_max: 5 }).expect("valid");
-    let (words, short, row) = (constant(&mut plan, &[9, 6]), constant(&mut plan, &[4, 6]), constant(&mut plan, &[6]));
+    let (words, short, row) = (constant(&mut plan, &[9, 6]), constant(&mut plan, &[4, 6]), constant(&mut plan, &[1, 6]));
     let x = plan.embed(tokens, words, words).expect("fits");
-    assert!(reason(plan.arrange(x, Some(row), Some(words))).contains("cannot take a row in front"));
+    assert!(reason(plan.arrange(x, Some(Around { rows: row, front: 1 }), Some(words))).contains("cannot take rows around it"));
     assert!(reason(plan.arrange(x, None, None)).contains("needs positions"));
     assert!(reason(plan.arrange(x, None, Some(short))).contains("4 positions for texts of up to 5 tokens"));
     assert_eq!(plan.arrange(x, None, Some(words)).map(|at| plan.tensors()[at.index()]), Ok(Shape::Sequence { channels: 6 }));

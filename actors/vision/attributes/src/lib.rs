@@ -20,7 +20,7 @@ pub mod teacher;
 pub mod vocabulary;
 mod zero_shot;
 
-pub use pixels::{Activations, Detector, Measurements, Picture, Region, Saliency, Scene, measure};
+pub use pixels::{Activations, Detector, Measurements, OBJECTS_MAX, Picture, Region, Saliency, Scene, measure, measure_with};
 pub use save::LoadError;
 pub use tagger::{Look, Source, Tag, TagSettings, tag};
 pub use teacher::{Label, Row, Taught, TeachError, TeachSettings, teach, teach_with};

@@ -151,20 +151,34 @@ pub fn prepare_crop(picture: &RgbImage, crop: Crop, preprocessing: &Preprocessin
     padded(&part, preprocessing.side as u32, &options).map(Pixels)
 }
 
+/// Where a picture lies in a square that it was padded to, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fit {
+    pub(crate) left: u32,
+    pub(crate) top: u32,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+}
+
+/// A picture of `width` x `height` in its own shape, in the middle of a square of `side` pixels.
+pub(crate) fn fit((width, height): (u32, u32), side: u32) -> Fit {
+    let longest = u64::from(width.max(height)).max(1);
+    let scaled = |length: u32| ((u64::from(length) * u64::from(side) + longest / 2) / longest).max(1) as u32;
+    let (width, height) = (scaled(width), scaled(height));
+    Fit { left: side.saturating_sub(width) / 2, top: side.saturating_sub(height) / 2, width, height }
+}
+
 /// A picture in its own shape, in the middle of a white square of `side` pixels: `[side, side, 3]`.
 fn padded(picture: &RgbImage, side: u32, options: &ResizeOptions) -> Result<Vec<u8>, PictureError> {
-    let (width, height) = picture.dimensions();
-    let longest = u64::from(width.max(height));
-    let scaled = |length: u32| ((u64::from(length) * u64::from(side) + longest / 2) / longest).max(1) as u32;
-    let (small_width, small_height) = (scaled(width), scaled(height));
-    let part = resize(picture, small_width, small_height, options)?;
-    if (small_width, small_height) == (side, side) {
+    let Fit { left, top, width, height } = fit(picture.dimensions(), side);
+    let part = resize(picture, width, height, options)?;
+    if (width, height) == (side, side) {
         return Ok(part);
     }
     let line = side as usize * 3;
     let mut pixels = vec![255; side as usize * line];
-    let (row, indent) = (small_width as usize * 3, (side - small_width) as usize / 2 * 3);
-    let rows = pixels.chunks_exact_mut(line).skip((side - small_height) as usize / 2);
+    let (row, indent) = (width as usize * 3, left as usize * 3);
+    let rows = pixels.chunks_exact_mut(line).skip(top as usize);
     rows.zip(part.chunks_exact(row)).for_each(|(to, from)| to[indent..indent + row].copy_from_slice(from));
     Ok(pixels)
 }

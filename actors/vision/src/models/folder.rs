@@ -120,13 +120,13 @@ impl ModelFiles {
         Ok(None)
     }
 
-    fn json(&self, name: &str) -> Result<Option<Value>, ModelError> {
+    pub(super) fn json(&self, name: &str) -> Result<Option<Value>, ModelError> {
         let Some(bytes) = self.bytes(name, TEXT_BYTES_MAX)? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|error| ModelError::File { name: name.to_owned(), reason: error.to_string() })
     }
 
     /// The graph of a model with the files of numbers beside it: the most exact one that there is.
-    fn graph(&self, name: &str) -> Result<Option<Graph>, ModelError> {
+    pub(super) fn graph(&self, name: &str) -> Result<Option<Graph>, ModelError> {
         for precision in PRECISIONS {
             if let Some(graph) = self.graph_of(&format!("{name}{precision}.onnx"))? {
                 return Ok(Some(graph));
@@ -149,14 +149,14 @@ impl ModelFiles {
 }
 
 /// An ONNX file.
-struct Graph {
+pub(super) struct Graph {
     name: String,
     file: WeightFile,
     beside: BTreeMap<String, WeightFile>,
 }
 
 impl Graph {
-    fn with<R>(&self, use_it: impl FnOnce(&Source<'_>) -> R) -> R {
+    pub(super) fn with<R>(&self, use_it: impl FnOnce(&Source<'_>) -> R) -> R {
         let external = |name: &str| self.beside.get(name).map(WeightFile::bytes);
         let result = use_it(&Source { name: &self.name, bytes: self.file.bytes(), external: &external });
         self.beside.values().chain([&self.file]).for_each(WeightFile::forget_all);
@@ -428,6 +428,6 @@ impl TextContract {
     }
 }
 
-fn missing(name: &str) -> ModelError {
+pub(super) fn missing(name: &str) -> ModelError {
     ModelError::File { name: name.to_owned(), reason: "is missing".to_owned() }
 }

@@ -25,6 +25,7 @@ use constant::Constant;
 use file::{File, Input};
 use shaders::plan::Step;
 use shaders::{Normalisation, Plan, Position, Shape};
+use std::ops::Range;
 use translate::{Feed, Translator};
 use value::Value;
 
@@ -55,11 +56,70 @@ pub(super) struct Ending {
     pub(super) prefers_pooled: bool,
 }
 
+/// Names of what a detector gives.
+const HEADS: [&str; 2] = ["logits", "pred_boxes"];
+
+/// What a detector's plan gives: its first output the classes' logits, its second the boxes, both `[positions, channels]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Heads {
+    /// Positions of each output that stand for objects.
+    pub(super) rows: [Range<usize>; 2],
+    /// Numbers of a position: of the first one a logit for each class and one, the last, for none.
+    pub(super) channels: [usize; 2],
+}
+
+/// Whether a graph gives boxes.
+pub(super) fn is_detector(source: &Source<'_>) -> bool {
+    read(source).is_ok_and(|file| file.outputs.contains(&HEADS[1]))
+}
+
+/// A detector over pictures of `side` x `side`.
+pub(super) fn detector_plan(source: &Source<'_>, side: usize, normalisation: Normalisation) -> Result<(Plan, Heads), ModelError> {
+    let file = read(source)?;
+    if let Some(missing) = HEADS.into_iter().find(|name| !file.outputs.contains(name)) {
+        return Err(graph_error(missing, "the graph has no such output".into()));
+    }
+    let mut translator = of_pictures(source, &file, side, normalisation)?;
+    let values = translator.run(&file, HEADS)?;
+    let (mut rows, mut channels) = ([0..0, 0..0], [0; 2]);
+    for (at, (name, value)) in HEADS.into_iter().zip(values).enumerate() {
+        let refused =
+            |reason: translate::Reason| ModelError::Graph { operator: "output".to_owned(), node: name.to_owned(), reason: reason.0 };
+        let Value::Signal(signal) = value else { return Err(refused("it is nothing that the model computes".into())) };
+        channels[at] = signal.base.channels;
+        let run = signal.view.run(channels[at]).filter(|_| matches!(signal.view.shape()[..], [1, _, _]));
+        rows[at] = run.ok_or_else(|| refused("it is no run of positions".into()))?;
+        let tensor = translator.emit(&signal).map_err(refused)?;
+        translator.plan.output(tensor)?;
+    }
+    if rows[0].len() != rows[1].len() || channels[0] < 2 || channels[1] != 4 {
+        let reason = format!("{} x {} logits and {} x {} edges are no objects", rows[0].len(), channels[0], rows[1].len(), channels[1]);
+        return Err(ModelError::Graph { operator: "output".to_owned(), node: HEADS[1].to_owned(), reason });
+    }
+    Ok((translator.plan, Heads { rows, channels }))
+}
+
 /// A model of pictures of `side` x `side`.
 pub(super) fn picture_plan(source: &Source<'_>, side: usize, normalisation: Normalisation, ending: Ending) -> Result<Plan, ModelError> {
     let file = read(source)?;
+    let translator = of_pictures(source, &file, side, normalisation)?;
+    let names = [
+        "image_embeds",
+        "image_features",
+        "sentence_embedding",
+        "embedding",
+        "embeddings",
+        "features",
+        "pooler_output",
+        "last_hidden_state",
+    ];
+    finish(translator, &file, output(&file, &names), ending)
+}
+
+/// The walk through a graph over pictures of `side` x `side`.
+fn of_pictures<'a>(source: &Source<'a>, file: &File<'a>, side: usize, normalisation: Normalisation) -> Result<Translator<'a>, ModelError> {
     let (plan, pixels) = Plan::new(source.name, Shape::Pixels { height: side, width: side })?;
-    let mut translator = Translator::new(plan, pixels, 1, &file, source.external, advance(source));
+    let mut translator = Translator::new(plan, pixels, 1, file, source.external, advance(source));
     for input in &file.inputs {
         let is_last = match input.shape[..] {
             [_, Some(3), ..] => false,
@@ -74,17 +134,7 @@ pub(super) fn picture_plan(source: &Source<'_>, side: usize, normalisation: Norm
         let Normalisation { mean, deviation } = normalisation;
         translator.feed(input.name, Feed::Pixels { height: side, width: side, mean, deviation, is_last });
     }
-    let names = [
-        "image_embeds",
-        "image_features",
-        "sentence_embedding",
-        "embedding",
-        "embeddings",
-        "features",
-        "pooler_output",
-        "last_hidden_state",
-    ];
-    finish(translator, &file, output(&file, &names), ending)
+    Ok(translator)
 }
 
 /// A model of texts of up to `length` tokens; gives the length that every text must be padded to, where the graph has one.
@@ -152,7 +202,7 @@ fn output<'a>(file: &File<'a>, names: &[&str]) -> &'a str {
 }
 
 fn finish<'a>(mut translator: Translator<'a>, file: &File<'a>, output: &'a str, ending: Ending) -> Result<Plan, ModelError> {
-    let value = translator.run(file, output)?;
+    let [value] = translator.run(file, [output])?;
     let refused =
         |reason: translate::Reason| ModelError::Graph { operator: "output".to_owned(), node: output.to_owned(), reason: reason.0 };
     let Value::Signal(signal) = value else { return Err(refused("it is nothing that the model computes".into())) };

@@ -26,16 +26,16 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-fn json(path: &Path) -> Value {
+pub(super) fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))).expect("JSON")
 }
 
-fn floats(value: &Value) -> Vec<f32> {
+pub(super) fn floats(value: &Value) -> Vec<f32> {
     value.as_array().expect("a list").iter().map(|number| number.as_f64().expect("a number") as f32).collect()
 }
 
 /// The pictures of `make_models.py`.
-fn pictures(side: usize, count: usize) -> Vec<u8> {
+pub(super) fn pictures(side: usize, count: usize) -> Vec<u8> {
     let byte = |picture: u64, at: u64| ((at.wrapping_mul(2_654_435_761).wrapping_add(12_345 + picture) & 0xffff_ffff) >> 24) as u8;
     (0..count as u64).flat_map(|picture| (0..(side * side * 3) as u64).map(move |at| byte(picture, at))).collect()
 }

@@ -58,6 +58,21 @@ pub(super) fn from_processor(json: &Value) -> Result<(Preprocessing, Normalisati
     finish(side, framing, filter, mean.map(|mean| (mean + offset) / scale), deviation.map(|deviation| deviation / scale))
 }
 
+/// Reads a detector's `preprocessor_config.json`. One that keeps a picture's shape and names its shorter side gets a square of that side,
+/// into which pictures are padded; one that names a square has them squashed, as it was trained.
+///
+/// # Errors
+/// As [`from_processor`].
+pub(super) fn from_detector(json: &Value) -> Result<(Preprocessing, Normalisation), ModelError> {
+    let size = &json["size"];
+    let shorter = size["shortest_edge"].as_u64().or_else(|| size.as_u64().filter(|_| json["max_size"].is_u64()));
+    let Some(side) = shorter else { return from_processor(json) };
+    let mut square = json.clone();
+    square["size"] = serde_json::json!({"height": side, "width": side});
+    let (preprocessing, normalisation) = from_processor(&square)?;
+    Ok((Preprocessing { framing: Framing::Pad, ..preprocessing }, normalisation))
+}
+
 /// Reads timm's `pretrained_cfg`.
 pub(super) fn from_timm(config: &Value) -> Result<(Preprocessing, Normalisation), ModelError> {
     let side = config["input_size"][1].as_u64().filter(|side| config["input_size"][2].as_u64() == Some(*side));

@@ -5,7 +5,7 @@ use super::ModelError;
 use super::encoder::{Builder, Sizes, activation};
 use super::tensors::{Tensors, transpose};
 use serde_json::Value;
-use shaders::{Activation, Normalisation, Plan, Position, Shape, TensorId, Window};
+use shaders::{Activation, Around, Normalisation, Plan, Position, Shape, TensorId, Window};
 
 /// What the tensors of a pair do not show.
 #[derive(Clone, Debug)]
@@ -145,10 +145,14 @@ pub(super) fn picture_plan(
     let weight = builder.plan.constant(patches, &[patch, patch, 3, hidden], transpose(&by_tap, hidden, 3 * taps))?;
     let bias = builder.vector("vision_model.embeddings.patch_embedding.bias", hidden, 0.0)?;
     let x = builder.plan.stem(pixels, weight, bias, Window::around(patch, patch, 0), normalisation, Activation::None)?;
-    let first = if builder.tensors.has(class) { Some(builder.vector(class, hidden, 0.0)?) } else { None };
+    let mut around = None;
+    if builder.tensors.has(class) {
+        let token = builder.tensors.take(class, &[hidden])?;
+        around = Some(Around { rows: builder.plan.constant(class, &[1, hidden], token)?, front: 1 });
+    }
     let rows_of = builder.tensors.take(places, &[rows, hidden])?;
     let rows_of = builder.plan.constant(places, &[rows, hidden], rows_of)?;
-    let mut x = builder.plan.arrange(x, first, Some(rows_of))?;
+    let mut x = builder.plan.arrange(x, around, Some(rows_of))?;
     if builder.tensors.has("vision_model.pre_layrnorm.weight") {
         x = builder.layernorm(x, "vision_model.pre_layrnorm", &sizes)?;
     }

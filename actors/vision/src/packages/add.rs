@@ -9,8 +9,7 @@ use super::install::{Sha256, copy, make_folder};
 use super::manifest::{ADDED, Manager, Manifest, ModelFile, ModelPackage, is_plain};
 use super::self_test::SelfTest;
 use super::{PackageError, Progress};
-use crate::embedder;
-use crate::models::{self, ModelFiles};
+use crate::models::{self, LoadedModel, ModelError, ModelFiles};
 
 /// Installs the model in `source` under `name`: loads it, copies the files that it is made of, loads the copy and records what it
 /// makes of the built-in picture and text. It is there as a whole or not at all.
@@ -27,17 +26,24 @@ pub fn add(source: &Path, name: &str, models_dir: &Path, mut progress: impl FnMu
         return Err(refused("there is a model of that name"));
     }
     let unusable = |reason: String| PackageError::Unusable { model: source.display().to_string(), reason };
-    let files = ModelFiles::new(source);
-    let loaded = models::load(&files, &CpuExecutor::new(1)).map_err(|error| unusable(error.to_string()))?;
+    let (executor, refusal) = (CpuExecutor::new(1), |error: ModelError| unusable(error.to_string()));
+    let mut files = ModelFiles::new(source);
+    let loaded = match models::load_detector(&files, &executor).map_err(refusal)? {
+        Some(_) => None,
+        None => {
+            files = ModelFiles::new(source);
+            Some(models::load(&files, &executor).map_err(refusal)?)
+        }
+    };
     let mut package = ModelPackage {
         name: name.to_owned(),
-        space: loaded.space(),
+        space: loaded.as_ref().map(LoadedModel::space),
         manager: Manager::Folder,
         package: String::new(),
         version: String::new(),
         licence: String::new(),
-        dimensions: loaded.dimensions(),
-        has_words: loaded.image.is_some() && loaded.text.is_some(),
+        dimensions: loaded.as_ref().map_or(0, LoadedModel::dimensions),
+        has_words: loaded.as_ref().is_some_and(|loaded| loaded.image.is_some() && loaded.text.is_some()),
         retrieval: None,
         self_test: SelfTest::default(),
         files: Vec::new(),
@@ -47,8 +53,7 @@ pub fn add(source: &Path, name: &str, models_dir: &Path, mut progress: impl FnMu
     for file in files.read() {
         package.files.push(copy_file(source, &file, staging.path(), &mut progress)?);
     }
-    let copied = embedder::open(crate::devices::Devices::cpu().device(), &package, staging.path()).map_err(unusable)?;
-    package.self_test = SelfTest::of(copied.as_ref()).map_err(unusable)?;
+    package.self_test = SelfTest::of(&package, staging.path()).map_err(unusable)?;
     let manifest = toml::to_string(&package).map_err(|error| unusable(error.to_string()))?;
     let path = staging.path().join(ADDED);
     std::fs::write(&path, manifest).and_then(|()| File::open(&path)?.sync_all()).map_err(PackageError::io(&path))?;
@@ -90,6 +95,7 @@ fn publish(staging: tempfile::TempDir, target: &Path, models_dir: &Path) -> Resu
 mod tests {
     use super::*;
     use crate::packages::{list, self_test, verify};
+    use crate::{InstalledModels, ModelSource as _};
     use protocol::vision::Space;
 
     /// One of the random-weight models of the tests.
@@ -105,7 +111,7 @@ mod tests {
     fn an_added_model_is_listed_verified_and_tested() {
         let models = tempfile::tempdir().expect("a folder");
         let package = added(models.path());
-        assert_eq!((package.space, package.reads_texts(), package.dimensions), (Space::Image, false, 24));
+        assert_eq!((package.space, package.reads_texts(), package.dimensions), (Some(Space::Image), false, 24));
         let mine = |statuses: Vec<crate::packages::ModelStatus>| statuses.into_iter().find(|status| status.package.name == "mine");
         let status = mine(verify(models.path()).expect("read")).expect("listed");
         assert!(status.is_installed && status.package == package);
@@ -114,6 +120,25 @@ mod tests {
         let other = SelfTest { picture: package.self_test.picture.map(|sums| sums.map(|sum| sum + 0.1)), text: None };
         let error = self_test(&ModelPackage { self_test: other, ..package }, models.path()).expect_err("other vectors");
         assert!(error.to_string().contains("other vectors"), "{error}");
+    }
+
+    #[test]
+    fn an_added_detector_is_verified_found_by_its_name_and_no_model_of_a_release() {
+        let models = tempfile::tempdir().expect("a folder");
+        let package = add(&test_model("yolos"), "finds", models.path(), |_| {}).expect("added");
+        assert_eq!((package.space, package.dimensions, package.info()), (None, 0, None));
+        assert_eq!(package.files.len(), 3);
+        let statuses = verify(models.path()).expect("read");
+        let status = statuses.into_iter().find(|status| status.package.name == "finds").expect("listed");
+        assert!(status.is_installed && !status.is_default && status.package == package);
+        self_test(&package, models.path()).expect("the same numbers");
+        add(&test_model("mobilenet-v3"), "mine", models.path(), |_| {}).expect("added");
+        let source = InstalledModels::new(models.path());
+        assert!(source.known().iter().all(|model| model.name != "finds"));
+        assert!(source.finder("finds").is_ok_and(|finder| finder.find(&image::RgbImage::new(90, 40)).is_ok()));
+        for (name, reason) in [("mine", "mine is no detector"), ("none", "there is no detector \"none\"")] {
+            assert_eq!(source.finder(name).err().as_deref(), Some(reason));
+        }
     }
 
     #[test]

@@ -86,7 +86,8 @@ fn status(model: &ModelPackage, models_dir: &Path, checks_hashes: bool) -> Resul
     }
     let is_installed = state.iter().all(|file| matches!(file.state, FileState::Present | FileState::Verified));
     let is_absent = state.iter().all(|file| file.state == FileState::Missing);
-    let is_default = Manifest::compiled_in().default_for(model.space).is_some_and(|default| default.name == model.name);
+    let is_default =
+        model.space.is_some_and(|space| Manifest::compiled_in().default_for(space).is_some_and(|default| default.name == model.name));
     Ok(ModelStatus { package: model.clone(), folder, is_installed, is_absent, is_default, state })
 }
 

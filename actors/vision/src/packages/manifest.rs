@@ -36,9 +36,9 @@ pub struct Manifest {
 pub struct ModelPackage {
     /// The name in configuration and on disk.
     pub name: String,
-    /// What it embeds.
+    /// What it embeds; `None` for a detector (`"objects"` in files), which embeds nothing and can stand in no release.
     #[serde(with = "space_name")]
-    pub space: Space,
+    pub space: Option<Space>,
     /// Whose client fetches it.
     pub manager: Manager,
     /// The package's name there.
@@ -111,7 +111,7 @@ impl Manifest {
 
     /// The model used for a space.
     pub fn default_for(&self, space: Space) -> Option<&ModelPackage> {
-        self.models.iter().find(|model| model.space == space)
+        self.models.iter().find(|model| model.space == Some(space))
     }
 
     /// A model by name.
@@ -131,24 +131,25 @@ impl ModelPackage {
         format!("{}=={}", self.package, self.version)
     }
 
-    /// The model as readers see it. Its fingerprint follows from the files' hashes and the preprocessing, so that it is known
+    /// The model as readers see it; `None` for a detector. Its fingerprint follows from the files' hashes and the preprocessing, so that it is known
     /// without loading anything.
-    pub fn info(&self) -> ModelInfo {
+    pub fn info(&self) -> Option<ModelInfo> {
+        let space = self.space?;
         let mut hasher = blake3::Hasher::new();
         for file in &self.files {
             hasher.update(file.sha256.as_bytes());
         }
-        if self.space == Space::Image {
+        if space == Space::Image {
             let published = || preprocessing_of(&self.name).map_or_else(|| "as its files say".to_owned(), |found| found.describe());
             hasher.update(self.retrieval.map_or_else(published, |retrieval| retrieval.describe()).as_bytes());
         }
         let fingerprint = hasher.finalize().to_hex()[..FINGERPRINT_CHARS].to_owned();
-        ModelInfo { name: self.name.clone(), space: self.space, dimensions: self.dimensions, fingerprint, reads_texts: self.reads_texts() }
+        Some(ModelInfo { name: self.name.clone(), space, dimensions: self.dimensions, fingerprint, reads_texts: self.reads_texts() })
     }
 
     /// Whether texts are among its inputs.
     pub fn reads_texts(&self) -> bool {
-        self.has_words || self.space == Space::Text
+        self.has_words || self.space == Some(Space::Text)
     }
 
     /// Whether every file is there with its size.
@@ -188,16 +189,17 @@ mod space_name {
     use protocol::vision::Space;
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de};
 
-    pub(super) fn serialize<S: Serializer>(space: &Space, serializer: S) -> Result<S::Ok, S::Error> {
-        space.serialize(serializer)
+    /// What a detector has in place of a space.
+    const OBJECTS: &str = "objects";
+
+    pub(super) fn serialize<S: Serializer>(space: &Option<Space>, serializer: S) -> Result<S::Ok, S::Error> {
+        space.map_or(OBJECTS, Space::as_str).serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Space, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Space>, D::Error> {
         let name = String::deserialize(deserializer)?;
-        Space::ALL
-            .into_iter()
-            .find(|space| space.as_str() == name)
-            .ok_or_else(|| de::Error::custom(format!("no kind of model is called {name:?}")))
+        let space = Space::ALL.into_iter().find(|space| space.as_str() == name).map(Some);
+        space.or_else(|| (name == OBJECTS).then_some(None)).ok_or_else(|| de::Error::custom(format!("no kind of model is called {name:?}")))
     }
 }
 
@@ -211,7 +213,7 @@ mod tests {
         for space in Space::ALL {
             let model = manifest.default_for(space).expect("a default model");
             assert_eq!(manifest.find(&model.name), Some(model));
-            let info = model.info();
+            let info = model.info().expect("it embeds");
             assert_eq!((info.space, info.fingerprint.len()), (space, FINGERPRINT_CHARS));
         }
         for model in &manifest.models {
@@ -231,11 +233,12 @@ mod tests {
     #[test]
     fn another_file_is_another_fingerprint() {
         let mut model = Manifest::compiled_in().models.remove(0);
-        let before = model.info().fingerprint;
+        let fingerprint = |model: &ModelPackage| model.info().expect("it embeds").fingerprint;
+        let before = fingerprint(&model);
         model.files[0].sha256.replace_range(..1, "0");
-        assert_ne!(model.info().fingerprint, before);
+        assert_ne!(fingerprint(&model), before);
         let published = ModelPackage { retrieval: None, ..Manifest::compiled_in().models.remove(0) };
-        assert_ne!(published.info().fingerprint, before, "another use of its features");
+        assert_ne!(fingerprint(&published), before, "another use of its features");
     }
 
     #[test]

@@ -6,8 +6,11 @@ use image::{Rgb, RgbImage};
 use serde::{Deserialize, Serialize};
 
 use super::{ModelPackage, PackageError};
+use crate::devices::Devices;
 use crate::embedder::{self, Embedder, Input};
+use crate::finder;
 use crate::logic::picture;
+use crate::models::{Detections, ObjectModel};
 
 /// The text that is embedded.
 const TEXT: &str = "Red running shoes, size 42";
@@ -32,19 +35,33 @@ pub struct SelfTest {
 }
 
 impl SelfTest {
-    /// What a loaded model makes of both.
-    pub(super) fn of(model: &dyn Embedder) -> Result<SelfTest, String> {
+    /// Loads an installed model on the CPU: what it makes of both.
+    pub(super) fn of(package: &ModelPackage, folder: &Path) -> Result<SelfTest, String> {
+        let devices = Devices::cpu();
+        match package.space {
+            Some(_) => Self::of_embedder(embedder::open(devices.device(), package, folder)?.as_ref()),
+            None => Self::of_detector(&finder::open(devices.device().as_ref(), package, folder)?),
+        }
+    }
+
+    /// Of all that it says of the picture, as a vector of length 1.
+    fn of_detector(model: &ObjectModel) -> Result<SelfTest, String> {
+        let pixels = picture::prepare(&pattern(), &model.preprocessing()).map_err(|error| error.to_string())?;
+        let Detections { logits, boxes } = model.detect(&pixels).map_err(|error| error.to_string())?;
+        let said = [logits, boxes].concat();
+        let length = said.iter().map(|number| number * number).sum::<f32>().sqrt();
+        let unit: Vec<f32> = said.iter().map(|number| number / length).collect();
+        Ok(SelfTest { picture: Some(sums(&unit)), text: None })
+    }
+
+    fn of_embedder(model: &dyn Embedder) -> Result<SelfTest, String> {
         let sums = |input: Input| {
             let vectors = embedder::embed(model, &[input]).map_err(|error| error.to_string())?;
             vectors.first().map(|vector| sums(vector)).ok_or_else(|| "the model gave no vector".to_owned())
         };
         let reads_pictures = model.info().space == protocol::vision::Space::Image;
         let picture = reads_pictures.then(|| {
-            let pattern = RgbImage::from_fn(PICTURE.0, PICTURE.1, |x, y| {
-                let square = if (x / 40 + y / 30) % 2 == 0 { 200 } else { 30 };
-                Rgb([(x * 255 / PICTURE.0) as u8, (y * 255 / PICTURE.1) as u8, square])
-            });
-            let pixels = picture::prepare(&pattern, &model.preprocessing()).map_err(|error| error.to_string())?;
+            let pixels = picture::prepare(&pattern(), &model.preprocessing()).map_err(|error| error.to_string())?;
             sums(Input::Picture(pixels))
         });
         let text = model.reads_texts().then(|| sums(Input::Text(TEXT.to_owned())));
@@ -58,6 +75,14 @@ impl SelfTest {
         };
         differ(self.picture, other.picture) || differ(self.text, other.text)
     }
+}
+
+/// The picture.
+fn pattern() -> RgbImage {
+    RgbImage::from_fn(PICTURE.0, PICTURE.1, |x, y| {
+        let square = if (x / 40 + y / 30) % 2 == 0 { 200 } else { 30 };
+        Rgb([(x * 255 / PICTURE.0) as u8, (y * 255 / PICTURE.1) as u8, square])
+    })
 }
 
 /// Sums of a vector's numbers, each under other signs that follow from their places (splitmix64).
@@ -81,8 +106,7 @@ fn sums(vector: &[f32]) -> [f32; SUMS] {
 /// When it cannot be loaded or run, or gives other vectors.
 pub fn self_test(model: &ModelPackage, models_dir: &Path) -> Result<(), PackageError> {
     let unusable = |reason: String| PackageError::Unusable { model: model.name.clone(), reason };
-    let loaded = embedder::open(crate::devices::Devices::cpu().device(), model, &model.folder(models_dir)).map_err(unusable)?;
-    let found = SelfTest::of(loaded.as_ref()).map_err(unusable)?;
+    let found = SelfTest::of(model, &model.folder(models_dir)).map_err(unusable)?;
     if found.differs(&model.self_test) {
         return Err(unusable(format!("the self-test gives other vectors: {found:?}, recorded {:?}", model.self_test)));
     }

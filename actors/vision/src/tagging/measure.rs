@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
-use attributes::{Activations, Measurements, Picture, Region};
+use attributes::{Activations, Detector, Measurements, Picture, Region, Saliency};
 use domain::ContentHash;
 use image::RgbImage;
 use protocol::vision::Thumbnail;
@@ -78,17 +78,18 @@ fn thumbnail(shared: &Shared, product: &str, content: ContentHash) -> Option<Thu
 /// Measures a picture as it is kept on this box; `object` is where the caller says that the product is.
 pub(crate) fn of_jpeg(shared: &Shared, jpeg: &[u8], object: Option<Region>) -> Result<Measurements, String> {
     let pixels = picture::decode(jpeg, KEPT_BYTES_MAX, KEPT_PIXELS_MAX).map_err(|error| error.to_string())?;
-    of_pixels(shared, &pixels, None, object)
+    of_pixels(shared, &Saliency::default(), &pixels, None, object)
 }
 
 /// `activations` are of a model that has looked at the picture, where one has.
 pub(crate) fn of_pixels(
     shared: &Shared,
+    detector: &dyn Detector,
     pixels: &RgbImage,
     activations: Option<&Activations<'_>>,
     object: Option<Region>,
 ) -> Result<Measurements, String> {
     let (width, height) = (pixels.width() as usize, pixels.height() as usize);
     let picture = Picture::new(width, height, pixels.as_raw()).ok_or_else(|| format!("a picture of {width} x {height} pixels"))?;
-    Ok(attributes::measure(&picture, activations, &shared.vocabulary().palette(), object))
+    Ok(attributes::measure_with(detector, &picture, activations, &shared.vocabulary().palette(), object))
 }

@@ -14,6 +14,7 @@ use protocol::tags::{ObjectTags, PictureTags};
 use protocol::vision::{ActivationMap, Crop, Embedding, PictureQuery, Sight, Space, VisionError, VisionMsg};
 use tokio::sync::oneshot;
 
+use super::objects::{Found, Objects};
 use super::shared::{Maker, Shared};
 use super::{Tagging, convert, measure};
 use crate::config::Config;
@@ -63,8 +64,9 @@ pub(crate) async fn tagged(
     };
     let (whole, activations) = sight.map_or((None, None), |Sight { embedding, activations }| (Some(embedding), activations));
     let measured = {
-        let (shared, config, bytes, crop) = (Arc::clone(shared), Arc::clone(&tagging.config), query.bytes.clone(), query.crop);
-        run(tagging, context, move || measure_all(&shared, &config, &bytes, crop, activations.as_ref(), each_object)).await??
+        let (shared, objects, config) = (Arc::clone(shared), Arc::clone(&tagging.objects), Arc::clone(&tagging.config));
+        let (bytes, crop) = (query.bytes.clone(), query.crop);
+        run(tagging, context, move || measure_all(&shared, &objects, &config, &bytes, crop, activations.as_ref(), each_object)).await??
     };
     let main_crop = measured.main_crop(query.crop);
     let crops = main_crop.into_iter().chain(measured.objects.iter().map(|(crop, _)| *crop));
@@ -118,6 +120,7 @@ async fn run<T: Send + 'static>(tagging: &Tagging, context: &Context, work: impl
 
 fn measure_all(
     shared: &Shared,
+    objects: &Objects,
     config: &Config,
     bytes: &Bytes,
     crop: Option<Crop>,
@@ -128,12 +131,15 @@ fn measure_all(
     let damaged = |detail: String| VisionError::BadPicture { code: "damaged_picture", detail };
     let decoded = picture::decode(bytes, config.image_bytes_max, config.image_pixels_max).map_err(refusal)?;
     let pixels = scaled(config, &decoded).map_err(refusal)?;
+    // A caller's rectangle needs nobody to look.
+    let found = if crop.is_none() { objects.find(&decoded) } else { Found::default() };
     drop(decoded);
     let activations = map.and_then(|map| Activations::new(map.height, map.width, &map.values, convert::region_of(map.seen)));
-    let main = measure::of_pixels(shared, &pixels, activations.as_ref(), crop.map(convert::region_of)).map_err(damaged)?;
+    let main = measure::of_pixels(shared, &found, &pixels, activations.as_ref(), crop.map(convert::region_of)).map_err(damaged)?;
     let mut objects = Vec::new();
     for region in main.objects.iter().filter(|_| each_object) {
-        objects.push((convert::crop(region), measure::of_pixels(shared, &pixels, activations.as_ref(), Some(*region)).map_err(damaged)?));
+        let measured = measure::of_pixels(shared, &found, &pixels, activations.as_ref(), Some(*region));
+        objects.push((convert::crop(region), measured.map_err(damaged)?));
     }
     Ok(Measured { main, objects })
 }

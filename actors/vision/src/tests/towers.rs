@@ -34,7 +34,7 @@ fn a_pair_of_towers_suggests_tags_by_words() {
     }
     std::fs::write(brought.path().join("tokenizer.json"), tokenizer().to_string()).expect("written");
     let package = packages::add(brought.path(), "pair", models.path(), |_| {}).expect("added");
-    assert!(package.reads_texts() && package.space == Space::Image);
+    assert!(package.reads_texts() && package.space == Some(Space::Image));
     let installed = InstalledModels::new(models.path()).choosing("pair", "");
     let info = installed.installed(Space::Image).expect("installed");
     let model = installed.load(&info).expect("loaded");

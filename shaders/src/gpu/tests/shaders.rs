@@ -86,8 +86,8 @@ fn the_other_kernels() {
         for position in [Position::First, Position::Last] {
             check("take", &take::source(precision, position), precision, none);
         }
-        for (first, places) in [(false, false), (false, true), (true, false), (true, true)] {
-            check("arrange", &arrange::source(precision, first, places), precision, none);
+        for (around, places) in [([0, 0], false), ([0, 0], true), ([1, 0], false), ([1, 100], true)] {
+            check("arrange", &arrange::source(precision, around, places), precision, none);
         }
         for head_width in [1, 64, 144, 1024] {
             assert!(check("attend", &attend::source(precision, head_width), precision, none) <= SHARED_BYTES_MAX);

@@ -49,6 +49,12 @@ impl Region {
         along(self.x, self.width, other.x, other.width) * along(self.y, self.height, other.y, other.height)
     }
 
+    /// The part that both cover of what either covers, 0 to 1.
+    pub fn overlap(&self, other: &Self) -> f32 {
+        let shared = self.shared(other);
+        shared / (self.area() + other.area() - shared).max(f32::MIN_POSITIVE)
+    }
+
     /// The rectangle around both.
     fn around(&self, other: &Self) -> Self {
         let (x, y) = (self.x.min(other.x), self.y.min(other.y));

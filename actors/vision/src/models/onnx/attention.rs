@@ -40,16 +40,15 @@ impl Translator<'_> {
 
     /// `weight` is `[depth, columns]`.
     pub(super) fn product(&mut self, signal: &Signal, weight: std::rc::Rc<[f32]>, [depth, columns]: [usize; 2]) -> Result<Signal> {
-        let whole = self.whole(signal)?;
+        // Of a run of positions all are multiplied: they are cut out at the end.
+        let is_run = signal.view.run(signal.base.channels).is_some_and(|run| run.len() > 1);
+        let whole = if is_run { signal.clone() } else { self.whole(signal)? };
         let channels = whole.base.channels;
-        let last = whole.view.axes().last().filter(|axis| axis.size == channels && axis.stride == usize::from(channels > 1));
-        if last.is_none() || channels != depth || columns == 0 {
-            return Err(format!("weights of {depth} x {columns} do not fit {channels} channels of {:?}", whole.view.shape()).into());
-        }
-        let axes: Vec<(usize, usize)> = whole.view.axes().iter().map(|axis| (axis.size, axis.stride / channels * columns)).collect();
-        let axes = [&axes[..axes.len() - 1], &[(columns, 1)]].concat();
+        let view = whole.view.widened(channels, columns).filter(|_| channels == depth && columns > 0);
+        let view =
+            view.ok_or_else(|| format!("weights of {depth} x {columns} do not fit {channels} channels of {:?}", whole.view.shape()))?;
         let kind = Kind::Product { input: self.emit(&whole)?, weight };
-        Ok(Signal::of(kind, whole.base.positions, columns, View::new(&axes)))
+        Ok(Signal::of(kind, whole.base.positions, columns, view))
     }
 
     pub(super) fn gemm(&mut self, node: &Node<'_>, value: &Value, weight: &Constant, bias: Option<&Value>) -> Result<Value> {

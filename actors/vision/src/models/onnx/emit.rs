@@ -3,7 +3,7 @@
 use super::translate::{Result, Translator};
 use super::value::{Affine, Kind, Signal};
 use super::view::View;
-use shaders::{Activation, ConstantId, Normalisation, Pairwise, Position, TensorId, Window};
+use shaders::{Activation, Around, ConstantId, Normalisation, Pairwise, Position, TensorId, Window};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -97,11 +97,14 @@ impl Translator<'_> {
                 return self.apply(tensor, None, activation);
             }
             Kind::Tensor(tensor) => *tensor,
-            Kind::Arranged { input, first, places } => {
-                let first = first.as_ref().map(|first| self.constant(&[channels], first.clone())).transpose()?;
+            Kind::Arranged { input, around: [front, behind], places } => {
+                let (count, front, around) =
+                    ((front.len() + behind.len()) / channels, front.len() / channels, [&front[..], behind].concat());
+                let around = (count > 0).then(|| self.constant(&[count, channels], around)).transpose()?;
+                let around = around.map(|rows| Around { rows, front });
                 let rows = signal.base.positions;
                 let places = places.as_ref().map(|places| self.constant(&[rows, channels], places.clone())).transpose()?;
-                self.plan.arrange(*input, first, places)?
+                self.plan.arrange(*input, around, places)?
             }
             Kind::Pixels => return Err("a picture goes into a convolution only".into()),
             Kind::Centred { .. } => return Err("a difference from the mean is only known as part of a layer norm".into()),

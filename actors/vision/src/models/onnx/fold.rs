@@ -5,6 +5,7 @@ use super::curve::erf;
 use super::file::{AXES_MAX, Node};
 
 mod layout;
+mod resize;
 
 pub(super) use layout::{axes, axis, flattened, order, place, sizes, sliced, slices, split_lengths, squeezed, unsqueezed, wanted_shape};
 use layout::{shaping, split};

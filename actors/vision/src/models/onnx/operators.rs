@@ -174,10 +174,10 @@ impl Translator<'_> {
         };
         let kind = match &signal.base.kind {
             Kind::Embedding { words, places } if signal.is_plain() => Kind::Embedding { words: words.clone(), places: add(places, rows) },
-            Kind::Arranged { input, first, places } if signal.is_plain() && signal.base.made.get().is_none() => {
-                Kind::Arranged { input: *input, first: first.clone(), places: add(places, rows) }
+            Kind::Arranged { input, around, places } if signal.is_plain() && signal.base.made.get().is_none() => {
+                Kind::Arranged { input: *input, around: around.clone(), places: add(places, rows) }
             }
-            _ => Kind::Arranged { input: self.emit(signal)?, first: None, places: Some(rows) },
+            _ => Kind::Arranged { input: self.emit(signal)?, around: Default::default(), places: Some(rows) },
         };
         Ok(Signal::of(kind, positions, channels, signal.view.clone()))
     }

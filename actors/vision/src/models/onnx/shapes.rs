@@ -51,24 +51,42 @@ impl Translator<'_> {
         Ok(parts)
     }
 
-    /// A token in front of the positions, the same for every picture.
+    /// Tokens in front of the positions and behind them, the same for every picture.
     pub(super) fn concat(&mut self, node: &Node<'_>, inputs: Values<'_>) -> Result<Value> {
         let given: Vec<&Value> = inputs.iter().flatten().collect();
-        let (first, signal) = match given[..] {
+        let (front, signal, behind) = match given[..] {
             [only] => return Ok(only.clone()),
-            [Value::Constant(first), Value::Signal(signal)] => (first, signal),
-            _ => return Err("only a token can be put in front of positions".into()),
+            [Value::Constant(front), Value::Signal(signal)] => (Some(front), signal, None),
+            [Value::Signal(signal), Value::Constant(behind)] => (None, signal, Some(behind)),
+            [Value::Constant(front), Value::Signal(signal), Value::Constant(behind)] => (Some(front), signal, Some(behind)),
+            _ => return Err("only tokens can be put in front of positions or behind them".into()),
         };
         let axis = fold::axis(node.int("axis").unwrap_or(0), signal.view.axes().len())?;
         let whole = self.whole(signal)?;
         let (positions, channels) = (whole.base.positions, whole.base.channels);
         let is_rows = whole.view == View::new(&[(1, 0), (positions, channels), (channels, 1)]);
-        if axis != 1 || !is_rows || first.shape != [1, 1, channels] {
-            return Err("only one token can be put in front of positions".into());
+        let are_tokens = |given: &Constant| matches!(given.shape[..], [1, _, wide] if wide == channels);
+        if axis != 1 || !is_rows || ![front, behind].into_iter().flatten().all(are_tokens) {
+            return Err("only tokens can be put in front of positions or behind them".into());
         }
-        let kind = Kind::Arranged { input: self.emit(&whole)?, first: Some(first.to_floats().to_vec()), places: None };
-        let view = View::new(&[(1, 0), (positions + 1, channels), (channels, 1)]);
-        Ok(Value::Signal(Signal::of(kind, positions + 1, channels, view)))
+        let around = [front, behind].map(|given| given.map_or_else(Vec::new, |given| given.to_floats().to_vec()));
+        let positions = positions + around.iter().map(|rows| rows.len() / channels).sum::<usize>();
+        // Tokens put around others join them.
+        let kind = match &whole.base.kind {
+            Kind::Arranged { input, around: [inner_front, inner_behind], places: None }
+                if whole.is_plain() && whole.base.made.get().is_none() =>
+            {
+                let [front, behind] = around;
+                Kind::Arranged {
+                    input: *input,
+                    around: [[front, inner_front.clone()].concat(), [inner_behind.clone(), behind].concat()],
+                    places: None,
+                }
+            }
+            _ => Kind::Arranged { input: self.emit(&whole)?, around, places: None },
+        };
+        let view = View::new(&[(1, 0), (positions, channels), (channels, 1)]);
+        Ok(Value::Signal(Signal::of(kind, positions, channels, view)))
     }
 
     /// Rows of a table for tokens, or one place of a tensor.

@@ -111,9 +111,9 @@ impl<'a> Translator<'a> {
         self.values.insert(name, value);
     }
 
-    /// Translates all that `output` needs, and gives what it is.
-    pub(super) fn run(&mut self, file: &File<'a>, output: &'a str) -> std::result::Result<Value, ModelError> {
-        let needed = needed(file, output);
+    /// Translates all that the outputs need, and gives what each is.
+    pub(super) fn run<const N: usize>(&mut self, file: &File<'a>, outputs: [&'a str; N]) -> std::result::Result<[Value; N], ModelError> {
+        let needed = needed(file, &outputs);
         let mut uses: HashMap<&str, usize> = HashMap::new();
         needed.iter().flat_map(|node| &node.inputs).for_each(|name| *uses.entry(name).or_default() += 1);
         for node in needed {
@@ -124,14 +124,16 @@ impl<'a> Translator<'a> {
                     *left -= 1;
                     *left
                 });
-                if left == 0 && *name != output {
+                if left == 0 && !outputs.contains(name) {
                     self.values.remove(name);
                 }
             }
             self.values.extend(node.outputs.iter().copied().zip(results));
         }
-        let missing = || ModelError::Graph { operator: String::new(), node: output.to_owned(), reason: "no node makes it".into() };
-        self.values.remove(output).ok_or_else(missing)
+        let missing = |name: &str| ModelError::Graph { operator: String::new(), node: name.to_owned(), reason: "no node makes it".into() };
+        let values = outputs.iter().map(|name| self.values.get(name).cloned().ok_or_else(|| missing(name)));
+        let values = values.collect::<std::result::Result<Vec<_>, _>>()?;
+        values.try_into().map_err(|_| missing("output"))
     }
 
     fn node(&mut self, file: &File<'a>, node: &Node<'a>) -> Result<Vec<Value>> {
@@ -199,9 +201,9 @@ impl<'a> Translator<'a> {
     }
 }
 
-/// The nodes that an output needs, in the order of the file, which every reader may rely on.
-fn needed<'f, 'a>(file: &'f File<'a>, output: &'a str) -> Vec<&'f Node<'a>> {
-    let mut wanted: std::collections::HashSet<&str> = std::collections::HashSet::from([output]);
+/// The nodes that outputs need, in the order of the file, which every reader may rely on.
+fn needed<'f, 'a>(file: &'f File<'a>, outputs: &[&'a str]) -> Vec<&'f Node<'a>> {
+    let mut wanted: std::collections::HashSet<&str> = outputs.iter().copied().collect();
     let mut nodes: Vec<&Node<'_>> = vec![];
     for node in file.nodes.iter().rev() {
         if node.outputs.iter().any(|name| !name.is_empty() && wanted.contains(name)) {

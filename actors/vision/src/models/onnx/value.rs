@@ -95,8 +95,8 @@ pub(super) enum Kind {
     Norm { input: TensorId, epsilon: f64 },
     /// Less its own mean: part of a layer norm that was taken apart.
     Centred { of: TensorId },
-    /// A token in front, a row for each place.
-    Arranged { input: TensorId, first: Option<Vec<f32>>, places: Option<Vec<f32>> },
+    /// Rows in front of the positions and behind them, a row for each place.
+    Arranged { input: TensorId, around: [Vec<f32>; 2], places: Option<Vec<f32>> },
 }
 
 impl Signal {

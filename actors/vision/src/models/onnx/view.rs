@@ -117,6 +117,31 @@ impl View {
         Some(view)
     }
 
+    /// The same positions where each has `columns` channels instead of `channels`; `None` where the last axis does not run over all
+    /// channels, or another over some.
+    pub(super) fn widened(&self, channels: usize, columns: usize) -> Option<View> {
+        let (last, rows) = self.axes.split_last()?;
+        let is_whole = last.size == channels && last.stride == usize::from(channels > 1) && self.offset.is_multiple_of(channels);
+        if !is_whole || rows.iter().any(|axis| !axis.stride.is_multiple_of(channels)) {
+            return None;
+        }
+        let rows: Vec<(usize, usize)> = rows.iter().map(|axis| (axis.size, axis.stride / channels * columns)).collect();
+        Some(View { offset: self.offset / channels * columns, ..View::new(&[&rows[..], &[(columns, 1)]].concat()) })
+    }
+
+    /// Which positions of `channels` the view shows, where it shows a run of them in their order and nothing else.
+    pub(super) fn run(&self, channels: usize) -> Option<std::ops::Range<usize>> {
+        let [rows @ .., _] = &self.axes[..] else { return None };
+        let count: usize = rows.iter().map(|axis| axis.size).product();
+        let first = View { offset: 0, ..self.clone() };
+        let is_run = self.offset.is_multiple_of(channels) && first.reshape(&[count, channels])?.is_rows(channels);
+        is_run.then(|| self.offset / channels..self.offset / channels + count)
+    }
+
+    fn is_rows(&self, channels: usize) -> bool {
+        *self == View::new(&[(self.axes[0].size, channels), (channels, 1)])
+    }
+
     /// With axes of size 1 in front, up to `rank` axes.
     pub(super) fn padded(&self, rank: usize) -> View {
         let front = rank.saturating_sub(self.axes.len());
@@ -174,6 +199,11 @@ mod tests {
         let last = rows().slice(1, 3, 1).and_then(|view| view.reshape(&[1, 6])).expect("within");
         assert_eq!((last.offset(), last.shape()), (18, vec![1, 6]));
         assert!(rows().slice(1, 4, 1).is_none() && rows().slice(9, 0, 1).is_none());
+        let run = rows().slice(1, 2, 2).expect("within");
+        assert_eq!((run.run(6), last.run(6), rows().run(6)), (Some(2..4), Some(3..4), Some(0..4)));
+        let wide = run.widened(6, 10).expect("whole positions");
+        assert_eq!((wide.run(10), wide.shape()), (Some(2..4), vec![1, 2, 10]));
+        assert!(part.widened(6, 10).is_none() && part.run(6).is_none() && rows().stepped(1, 0, 2, 2).expect("within").run(6).is_none());
         assert!(rows().transpose(&[0, 1, 1]).is_none() && rows().reshape(&[5, 5]).is_none() && rows().reshape(&[24, 2]).is_none());
     }
 }

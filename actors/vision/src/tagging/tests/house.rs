@@ -16,10 +16,12 @@ use tempfile::TempDir;
 use super::super::follower::Follower;
 use super::super::shared::Shared;
 use super::super::{TagConfig, TagSources, Tagging, Vocabularies, words};
-use crate::Config;
 use crate::logic::picture::tests::jpeg;
+use crate::{Config, Embedder, Finder, ModelSource};
 
 pub(super) const DIMENSIONS: usize = 8;
+/// The detector that is configured.
+const DETECTOR: &str = "finds";
 const START_MS: i64 = 1_700_000_000_000;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -145,6 +147,7 @@ impl ReleaseReader for Reader {
 pub(super) struct House {
     pub(super) store: MemoryStore,
     nightwing: Address<VisionMsg>,
+    models: Models,
     world: Arc<World>,
     clock: Arc<ManualClock>,
     folder: TempDir,
@@ -159,20 +162,29 @@ impl House {
 
     /// With somebody who embeds what callers send.
     pub(super) fn with_nightwing(nightwing: Address<VisionMsg>) -> Self {
+        Self::with_models(nightwing, Models::default())
+    }
+
+    /// The same with a detector.
+    pub(super) fn with_detector(nightwing: Address<VisionMsg>, detector: Arc<dyn Finder>) -> Self {
+        Self::with_models(nightwing, Models(Some(detector)))
+    }
+
+    fn with_models(nightwing: Address<VisionMsg>, models: Models) -> Self {
         let world = Arc::new(World::default());
         world.reads_max.store(usize::MAX, Ordering::SeqCst);
         *lock(&world.model) = "first".to_owned();
         let (store, clock) = (MemoryStore::new(), Arc::new(ManualClock::new(START_MS)));
         let folder = tempfile::tempdir().expect("a folder");
-        let tagging = open(&world, &store, &clock, &folder, &nightwing);
+        let tagging = open(&world, &store, &clock, &folder, &nightwing, &models);
         let follower = Follower::new(Arc::clone(&tagging.shared), Arc::new(Index(Arc::clone(&world))));
-        Self { nightwing, store, world, clock, folder, tagging, follower }
+        Self { nightwing, models, store, world, clock, folder, tagging, follower }
     }
 
     /// As after kill -9: nothing is left but what is on disk.
     pub(super) fn restart(&mut self) {
         self.world.reads_max.store(usize::MAX, Ordering::SeqCst);
-        self.tagging = open(&self.world, &self.store, &self.clock, &self.folder, &self.nightwing);
+        self.tagging = open(&self.world, &self.store, &self.clock, &self.folder, &self.nightwing, &self.models);
         self.follower = Follower::new(Arc::clone(&self.tagging.shared), Arc::new(Index(Arc::clone(&self.world))));
     }
 
@@ -331,11 +343,37 @@ impl House {
     }
 }
 
-fn open(world: &Arc<World>, store: &MemoryStore, clock: &Arc<ManualClock>, folder: &TempDir, nightwing: &Address<VisionMsg>) -> Tagging {
+/// Has one detector, by the name of `finds`.
+#[derive(Clone, Default)]
+pub(super) struct Models(Option<Arc<dyn Finder>>);
+
+impl ModelSource for Models {
+    fn known(&self) -> Vec<ModelInfo> {
+        Vec::new()
+    }
+    fn is_installed(&self, _: &ModelInfo) -> bool {
+        false
+    }
+    fn load(&self, _: &ModelInfo) -> Result<Arc<dyn Embedder>, String> {
+        Err("only detectors are here".to_owned())
+    }
+    fn finder(&self, name: &str) -> Result<Arc<dyn Finder>, String> {
+        self.0.clone().filter(|_| name == DETECTOR).ok_or_else(|| format!("there is no detector {name:?}"))
+    }
+}
+
+fn open(
+    world: &Arc<World>,
+    store: &MemoryStore,
+    clock: &Arc<ManualClock>,
+    folder: &TempDir,
+    nightwing: &Address<VisionMsg>,
+    models: &Models,
+) -> Tagging {
     let reader = Arc::new(Reader(Arc::clone(world)));
     let tags = TagConfig { teach_threads: 1, ..TagConfig::default() };
     let sources = TagSources {
-        config: Arc::new(Config { tags, ..Config::default() }),
+        config: Arc::new(Config { tags, detector: DETECTOR.to_owned(), ..Config::default() }),
         store: Arc::new(store.clone()),
         catalog: reader.clone(),
         vision: reader.clone(),
@@ -345,6 +383,7 @@ fn open(world: &Arc<World>, store: &MemoryStore, clock: &Arc<ManualClock>, folde
         dir: folder.path().join("tags"),
         releases: reader,
         vocabularies: Arc::new(Vocabularies::of(&folder.path().join("vocabularies"), super::VOCABULARY, "").expect("a vocabulary")),
+        models: Arc::new(models.clone()),
     };
     Tagging::unfollowed(sources).expect("threads")
 }

@@ -1,20 +1,27 @@
 //! A caller's picture without a rectangle: the model looks first, and a small main object is embedded alone, too.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use attributes::Region;
 use image::{Rgb, RgbImage, codecs::jpeg::JpegEncoder};
 use kit::{Context, Priority, Probe, Scene};
 use protocol::tags::PictureTags;
 use protocol::vision::{ActivationMap, Crop, Embedding, PictureQuery, Sight, VisionError, VisionMsg};
 
 use super::house::House;
+use crate::Finder;
 
 const SIDE: u32 = 120;
 const WHOLE: Crop = Crop { x: 0.0, y: 0.0, width: 1.0, height: 1.0 };
 
 fn picture(paint: impl Fn(u32, u32) -> [u8; 3]) -> Vec<u8> {
+    picture_of(SIDE, paint)
+}
+
+fn picture_of(width: u32, paint: impl Fn(u32, u32) -> [u8; 3]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let pixels = RgbImage::from_fn(SIDE, SIDE, |x, y| Rgb(paint(x, y)));
+    let pixels = RgbImage::from_fn(width, SIDE, |x, y| Rgb(paint(x, y)));
     JpegEncoder::new_with_quality(&mut bytes, 95).encode_image(&pixels).expect("a JPEG");
     bytes
 }
@@ -93,6 +100,48 @@ async fn a_small_object_is_looked_at_alone_and_a_large_one_with_its_surroundings
     };
     let (refused, ()) = tokio::join!(refused, refusing);
     assert!(matches!(refused, Err(VisionError::BadPicture { code: "not_a_picture", .. })), "{refused:?}");
+    drop(tokio::task::spawn_blocking(move || drop(house)).await);
+    scene.end().await;
+}
+
+/// Finds one box; of pictures of another width than [`SIDE`] nothing; fails and panics at some.
+struct Knows {
+    region: Region,
+}
+
+impl Finder for Knows {
+    fn find(&self, picture: &RgbImage) -> Result<Vec<Region>, String> {
+        match picture.width() - SIDE {
+            0 => Ok(vec![self.region]),
+            1 => Ok(Vec::new()),
+            2 => Err("lost".to_owned()),
+            _ => panic!("a detector that panics"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_detector_finds_the_object_and_saliency_stands_in_for_one_that_does_not() {
+    let mut scene = Scene::new();
+    let (nightwing, mut probe) = scene.probe::<VisionMsg>("nightwing").await;
+    let region = Region { x: 0.5, y: 0.55, width: 0.25, height: 0.3, score: 0.9 };
+    let house = tokio::task::spawn_blocking(move || {
+        let mut house = House::with_detector(nightwing, Arc::new(Knows { region }));
+        house.shop(40);
+        house.step();
+        house
+    });
+    let house = house.await.expect("a house");
+    let context = Context::new(Priority::Serving, Duration::from_secs(60));
+    let crop = Crop { x: region.x, y: region.y, width: region.width, height: region.height };
+    for (what, wider) in [("found", 0), ("nothing found", 1), ("failing", 2), ("panicking", 3)] {
+        let bytes = picture_of(SIDE + wider, |x, y| if x.max(y) < 48 && x.min(y) >= 12 { [200, 30, 40] } else { [250; 3] });
+        let asked = house.tagger().picture(&context, PictureQuery { bytes: bytes.into(), crop: None }, false);
+        let (told, parts) = tokio::join!(asked, answer(&house, &mut probe, None, true));
+        let told = told.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!((told.main.region == crop, &parts[..]), (wider == 0, &[told.main.region][..]), "{what}");
+        assert!(wider == 0 || (told.main.region.x - 0.1).abs() < 0.05, "{what}: {:?}", told.main.region);
+    }
     drop(tokio::task::spawn_blocking(move || drop(house)).await);
     scene.end().await;
 }

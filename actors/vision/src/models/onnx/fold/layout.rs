@@ -1,5 +1,6 @@
 //! Operators that move numbers that are known in advance, and what operators of shapes are asked for.
 
+use super::resize::resized;
 use super::{Budget, Inputs, Result, broadcast, places, stretch};
 use crate::models::onnx::constant::{Constant, Numbers};
 use crate::models::onnx::file::{AXES_MAX, Node};
@@ -152,7 +153,7 @@ pub(super) fn shaping(node: &Node<'_>, inputs: &Inputs<'_>, opset: i64, budget: 
                 inputs.maybe(index).is_some_and(|given| given.len() == shape.len() && is_same(given))
             };
             let is_same = same(2, &|scales| scales.uniform() == Some(1.0)) || same(3, &|wanted| sizes(wanted).as_ref() == Ok(shape));
-            if opset >= 11 && is_same { Ok(input.clone()) } else { Err("pictures and tables are not resized inside a model".into()) }
+            if opset >= 11 && is_same { Ok(input.clone()) } else { resized(node, inputs, opset, budget) }
         }
         _ => return None,
     })
