@@ -18,11 +18,12 @@ pub(super) enum ModelCommand {
         #[arg(long, value_name = "FILE", conflicts_with = "names")]
         from: Vec<PathBuf>,
     },
-    /// Install a model of your own: a folder with ONNX files or safetensors, their configuration and tokenizer
+    /// Install a model of your own: a folder with ONNX files or safetensors, their configuration and tokenizer; or a detector as ONNX
     Add {
         /// The folder
         folder: PathBuf,
-        /// What a release calls it, and before the first start the settings `vision.image_model` and `vision.text_model`
+        /// What a release calls it, and before the first start the settings `vision.image_model` and `vision.text_model`; of a detector the
+        /// setting `vision.detector`
         #[arg(long)]
         name: String,
     },

@@ -1,4 +1,5 @@
-//! Model files to plans: which files make which model, and the two kinds of model that the house runs.
+//! Model files to plans: which files make which model, and the kinds of model that the house runs: of pictures, of texts, and
+//! detectors.
 //!
 //! A loaded model is shared between threads; each call takes its working memory from the program's pool.
 

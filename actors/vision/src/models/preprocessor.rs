@@ -201,6 +201,20 @@ mod tests {
     }
 
     #[test]
+    fn detectors_by_table() {
+        for (size, longest, want) in [
+            (json!({"shortest_edge": 512, "longest_edge": 1333}), json!(null), "pad/bilinear/512"),
+            (json!(800), json!(1333), "pad/bilinear/800"),
+            (json!({"height": 640, "width": 640}), json!(null), "squash/bilinear/640"),
+        ] {
+            let config = json!({"size": size, "max_size": longest, "image_mean": 0.5, "image_std": 0.5});
+            assert_eq!(from_detector(&config).map(|found| found.0.describe()).ok().as_deref(), Some(want), "{config}");
+        }
+        let large = from_detector(&json!({"size": {"shortest_edge": 4000}, "image_mean": 0.5, "image_std": 0.5}));
+        assert!(large.is_err_and(|error| error.to_string().contains("4000 pixels")));
+    }
+
+    #[test]
     fn what_leads_to_no_square_is_refused() {
         let base = json!({"size": {"height": 224, "width": 224}, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]});
         assert!(from_processor(&base).is_ok());

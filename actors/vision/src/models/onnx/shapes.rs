@@ -71,20 +71,7 @@ impl Translator<'_> {
         }
         let around = [front, behind].map(|given| given.map_or_else(Vec::new, |given| given.to_floats().to_vec()));
         let positions = positions + around.iter().map(|rows| rows.len() / channels).sum::<usize>();
-        // Tokens put around others join them.
-        let kind = match &whole.base.kind {
-            Kind::Arranged { input, around: [inner_front, inner_behind], places: None }
-                if whole.is_plain() && whole.base.made.get().is_none() =>
-            {
-                let [front, behind] = around;
-                Kind::Arranged {
-                    input: *input,
-                    around: [[front, inner_front.clone()].concat(), [inner_behind.clone(), behind].concat()],
-                    places: None,
-                }
-            }
-            _ => Kind::Arranged { input: self.emit(&whole)?, around, places: None },
-        };
+        let kind = Kind::Arranged { input: self.emit(&whole)?, around, places: None };
         let view = View::new(&[(1, 0), (positions, channels), (channels, 1)]);
         Ok(Value::Signal(Signal::of(kind, positions, channels, view)))
     }

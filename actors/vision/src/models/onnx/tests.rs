@@ -102,6 +102,7 @@ fn a_bias_by_distance_is_refused_by_its_node() {
 /// Damage gives an error or another model, never a panic, and costs no more than a sound file.
 fn try_all(bytes: &[u8]) {
     let _ = picture_plan(&source(bytes), 45, GREY, ENDING);
+    let _ = detector_plan(&source(bytes), 40, GREY);
     let _ = text_plan(&source(bytes), 24, ENDING);
 }
 
@@ -110,11 +111,11 @@ proptest! {
 
     #[test]
     fn damage_never_panics(
-        which in 0usize..6,
+        which in 0usize..7,
         places in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
         cut in any::<Option<prop::sample::Index>>(),
     ) {
-        let names = ["mobilenet-v3/model.onnx", "clip/text_model.onnx", "bert/sentence_dynamo.onnx", "siglip/vision_model_dynamo.onnx", "convnext/model.onnx", "xlm-roberta/model.onnx"];
+        let names = ["mobilenet-v3/model.onnx", "clip/text_model.onnx", "bert/sentence_dynamo.onnx", "siglip/vision_model_dynamo.onnx", "convnext/model.onnx", "xlm-roberta/model.onnx", "yolos/model.onnx"];
         let mut bytes = test_model(names[which]);
         // The graph stands in front of most weights; damage there does most.
         for (place, byte) in places {
