@@ -85,8 +85,9 @@ pub(super) fn similar(common: &Common, args: &SimilarArgs) -> Outcome {
         let rows: Vec<Vec<f32>> = photos.iter().map(|photo| way(photo)).collect();
         tell(name, &rows);
     }
-    let whole: Vec<&[f32]> = photos.iter().map(|photo| &photo.embeddings[WHOLE][..]).collect();
     tell("whole, rooted, less the mean", &centred(&photos));
+    let whole: Vec<Vec<f32>> = photos.iter().map(|photo| rooted(photo, WHOLE)).collect();
+    let whole: Vec<&[f32]> = whole.iter().map(Vec::as_slice).collect();
     // The components are those of the catalog itself, as an index would find them; no label is looked at.
     let projection = Projection::fit(&whole, whole[0].len(), COMPONENTS);
     let codes = projection.codes(&whole);

@@ -11,6 +11,7 @@ use crate::routes::search::shadow_report;
 /// The panel.
 pub(crate) fn panel(app: &App) -> Markup {
     let releases = states(app);
+    let has_way_back = releases.iter().any(|release| release.is_predecessor);
     html! {
         section .panel aria-labelledby="releases-heading" {
             h2 #releases-heading { "Releases" }
@@ -25,7 +26,7 @@ pub(crate) fn panel(app: &App) -> Markup {
                                 td { (models(release)) }
                                 td { (progress(release)) }
                                 td { (shadow(app, release)) }
-                                td { (buttons(release)) }
+                                td { (buttons(release, has_way_back)) }
                             }
                         }
                     }
@@ -91,14 +92,15 @@ fn shadow(app: &App, release: &ReleaseState) -> Markup {
     }
 }
 
-fn buttons(release: &ReleaseState) -> Markup {
+/// `has_way_back`: whether somebody was live before the live one.
+fn buttons(release: &ReleaseState, has_way_back: bool) -> Markup {
     let button = |verb: &str, text: &str| {
         html! { form method="post" action={ "/v1/models/" (release.name) ":" (verb) } data-act { button .quiet { (text) } } }
     };
     let is_live = release.rank == Rank::Commissioner;
     html! {
         @if is_live {
-            (button("rollback", "Roll back"))
+            @if has_way_back { (button("rollback", "Roll back")) }
         } @else {
             (button("promote", if release.is_held { "Back on duty" } else { "Promote" }))
             @if release.rank != Rank::Commissioner && release.is_complete { (button("activate", "Make live")) }

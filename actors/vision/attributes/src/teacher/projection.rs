@@ -1,5 +1,5 @@
-//! From an embedding to the numbers that are learned from: signed square roots (a few strong channels must not drown the others; Perronnin
-//! et al. 2010), length 1, then the principal components of the labelled rows, each divided by the root of its deviation (whitened half).
+//! From an embedding, as the house keeps it, to the numbers that are learned from: length 1, then the principal components of the labelled
+//! rows, each divided by the root of its deviation (whitened half).
 
 use super::linear::{Matrix, dot, normalise, product};
 use crate::random::Random;
@@ -28,13 +28,13 @@ impl Projection {
     /// When an embedding has another length or `dimensions` is 0.
     pub fn fit(embeddings: &[&[f32]], dimensions: usize, components: usize) -> Self {
         let step = embeddings.len().div_ceil(ROWS_MAX).max(1);
-        let mut rooted: Vec<Vec<f32>> = embeddings.iter().step_by(step).map(|embedding| rooted(embedding)).collect();
-        let rows = rooted.len();
+        let mut centred: Vec<Vec<f32>> = embeddings.iter().step_by(step).map(|embedding| unit(embedding)).collect();
+        let rows = centred.len();
         let mut mean = vec![0f64; dimensions];
-        rooted.iter().for_each(|row| mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value)));
+        centred.iter().for_each(|row| mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value)));
         let mean: Vec<f32> = mean.into_iter().map(|sum| (sum / rows.max(1) as f64) as f32).collect();
-        rooted.iter_mut().for_each(|row| row.iter_mut().zip(&mean).for_each(|(value, mean)| *value -= mean));
-        let flat = rooted.concat();
+        centred.iter_mut().for_each(|row| row.iter_mut().zip(&mean).for_each(|(value, mean)| *value -= mean));
+        let flat = centred.concat();
         let covariance = product(Matrix::transposed(&flat, dimensions), Matrix::rows(&flat, dimensions), [dimensions, rows, dimensions]);
         let components = components.min(dimensions).min(rows.saturating_sub(1)).max(1);
         let mut basis = subspace(&covariance, dimensions, components);
@@ -56,7 +56,7 @@ impl Projection {
         for some in embeddings.chunks(1024) {
             let mut flat = Vec::with_capacity(some.len() * self.dimensions);
             for embedding in some {
-                flat.extend(rooted(embedding).iter().zip(&self.mean).map(|(value, mean)| value - mean));
+                flat.extend(unit(embedding).iter().zip(&self.mean).map(|(value, mean)| value - mean));
             }
             let shape = [some.len(), self.dimensions, self.components()];
             codes.extend(product(Matrix::rows(&flat, self.dimensions), Matrix::transposed(&self.basis, self.dimensions), shape));
@@ -65,11 +65,10 @@ impl Projection {
     }
 }
 
-/// Signed square roots, at length 1.
-pub(crate) fn rooted(embedding: &[f32]) -> Vec<f32> {
-    let mut rooted: Vec<f32> = embedding.iter().map(|value| value.abs().sqrt().copysign(*value)).collect();
-    normalise(&mut rooted);
-    rooted
+fn unit(embedding: &[f32]) -> Vec<f32> {
+    let mut unit = embedding.to_vec();
+    normalise(&mut unit);
+    unit
 }
 
 /// The leading eigenvectors of a symmetric matrix, `[components, side]`: subspace iteration.
