@@ -167,9 +167,14 @@ async fn an_empty_order_from_a_button_is_taken_and_the_console_shows_ranks() {
     let (status, held) = stage.ask("POST", "/v1/models/turned:hold", None).await;
     assert_eq!((status, held["is_held"].as_bool()), (StatusCode::OK, Some(true)));
     let page = super::text(stage.send(super::request("GET", "/console", "text/plain", "")).await).await;
-    for text in ["Inspector", "Commissioner", "/v1/models/turned:promote", "/v1/models/first:rollback", "Back on duty"] {
+    for text in ["Inspector", "Commissioner", "/v1/models/turned:promote", "Back on duty"] {
         assert!(page.contains(text), "{text}");
     }
+    assert!(!page.contains("/v1/models/first:rollback"), "nobody was live before");
+    let (status, _) = stage.order("/v1/models/turned:promote", &json!({"to": "commissioner"})).await;
+    assert_eq!(status, StatusCode::OK);
+    let page = super::text(stage.send(super::request("GET", "/console", "text/plain", "")).await).await;
+    assert!(page.contains("/v1/models/turned:rollback"), "{page}");
     stage.scene.end().await;
 }
 
